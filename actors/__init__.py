@@ -1,0 +1,1 @@
+"""Ray actors, thin shells: the agent, the directory, the coordinator, the store, the reader, the gateway."""

@@ -1,0 +1,1 @@
+"""What an agent remembers: the journal, its state and the fold, blocks, the compiled context."""

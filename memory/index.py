@@ -1,0 +1,496 @@
+"""What the store knows without looking at a disk: a fold over the journal's rows.
+
+`check` decides whether a commit may be written (fencing, expectations, retries, circles of waiting agents);
+`apply` takes the rows that were. Both are plain Python on plain data, so the durable store, the one in memory and the
+simulated one decide alike. The index can be packed into a checkpoint and read back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from repertory.memory import rows as kinds
+from repertory.memory.journal import CLAIM, UNFENCED, Commit, Committed, NewRow, Row, digest
+from repertory.memory.waits import Node, WaitGraph
+
+from repertory.errors import (
+    AgentNotFound,
+    CommitRefused,
+    Fenced,
+    InboxFull,
+    NameTaken,
+    OpConflict,
+    RunNotFound,
+    StaleExpectation,
+    WaitCycle,
+)
+from repertory.messages import TERMINAL
+
+#: op_ids and ended runs kept in memory; older ones are looked up in the journal (DESIGN 3)
+REMEMBERED = 100_000
+#: messages that may wait in one inbox; the next one is refused while its sender can still see it
+INBOX_BOUND = 1_000
+
+
+@dataclass(slots=True)
+class AgentEntry:
+    """What the index knows of an agent."""
+
+    id: str
+    name: str
+    tags: tuple[str, ...]
+    created_seq: int
+    created_at: float
+    agent_type: str = ""
+    resident: bool = False
+    snapshot_seq: int = 0
+    #: seqs of its events behind the snapshot
+    events: list[int] = field(default_factory=list)
+    last_at: float = 0.0
+
+
+@dataclass(slots=True)
+class RunEntry:
+    """What the index knows of a run."""
+
+    run_id: str
+    agent_id: str
+    conversation_id: str
+    #: of its message row
+    seq: int
+    status: str = "created"
+    #: of the step row that ended it
+    ended_seq: int = 0
+    deadline_at: float | None = None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An inbox row that no step has consumed."""
+
+    kind: str
+    conversation_id: str
+    run_id: str = ""
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """A turn between its first row and its last step."""
+
+    run_id: str
+    parked: bool = False
+    due_at: float | None = None
+
+
+@dataclass(slots=True)
+class BlockEntry:
+    """What the index knows of a shared block."""
+
+    id: str
+    label: str
+    version: int
+    seq: int
+
+
+class JournalIndex:
+    """The fold of the journal that answers in microseconds."""
+
+    def __init__(self) -> None:
+        self.last_seq = 0
+        self.heads: dict[str, int] = {}
+        self.epochs: dict[str, int] = {}
+        #: op_id -> (digest of its payload, first seq, number of rows, epoch, at)
+        self.ops: OrderedDict[str, tuple[int, int, int, int, float]] = OrderedDict()
+        self.agents: dict[str, AgentEntry] = {}
+        self.names: dict[str, str] = {}
+        self.tagged: dict[str, dict[str, None]] = {}
+        self.inboxes: dict[str, dict[int, Waiting]] = {}
+        self.turns: dict[str, dict[str, OpenTurn]] = {}
+        self.runs: OrderedDict[str, RunEntry] = OrderedDict()
+        self.blocks: dict[str, BlockEntry] = {}
+        self.waits = WaitGraph()
+        self.dead_letters: list[int] = []
+        self._reserved: dict[str, dict[str, None]] = {}
+
+    # --- may it be written? -----------------------------------------------------------------------------------------
+
+    def check(self, commit: Commit) -> Committed | None:
+        """None if `commit` may be written; its original result if it was before. Raises CommitRefused."""
+        known = self.ops.get(commit.op_id)
+        if known is not None:
+            return self._replay(commit, known)
+        self._check_author(commit)
+        for stream, expected in commit.expect.items():
+            if self.heads.get(stream, 0) != expected:
+                raise StaleExpectation(
+                    f"{stream} stands at {self.heads.get(stream, 0)}, not at {expected}: read it again",
+                    stream=stream, expected=expected, actual=self.heads.get(stream, 0),
+                )
+        in_step = any(row.kind == "step" for row in commit.rows)
+        for row in commit.rows:
+            self._check_row(row)
+            if row.kind == "message" and not in_step:
+                self._agent(row.stream.removeprefix("inbox:"))
+        return None
+
+    def _replay(self, commit: Commit, known: tuple[int, int, int, int, float]) -> Committed:
+        mark, first, count, epoch, at = known
+        if mark != digest(commit.author, commit.rows):
+            raise OpConflict(f"op_id {commit.op_id} was used before with another payload", op_id=commit.op_id)
+        return Committed(first=first, last=first + count - 1, epoch=epoch, at=at, replayed=True)
+
+    def _check_author(self, commit: Commit) -> None:
+        if not commit.rows:
+            raise CommitRefused("a commit needs at least one row")
+        author, newest = commit.author, self.epochs.get(commit.author, 0)
+        for row in commit.rows:
+            if (owner := kinds.owner(row.stream)) not in (None, author):
+                raise CommitRefused(f"{author} may not write {row.stream}, only {owner} may")
+        if commit.epoch == CLAIM:
+            if commit.rows[0].kind != "activated" or commit.rows[0].stream != kinds.claim_stream(author):
+                raise CommitRefused("a new epoch is claimed with an `activated` row first")
+            if author.startswith("agent:"):
+                self._agent(author.removeprefix("agent:"))
+        elif commit.epoch == UNFENCED:
+            if newest or any(kinds.owner(row.stream) for row in commit.rows):
+                raise Fenced(f"{author} must claim an epoch before it writes", author=author, newest=newest)
+        elif commit.epoch != newest:
+            raise Fenced(
+                f"{author} has epoch {newest}; epoch {commit.epoch} is over", author=author, newest=newest
+            )
+
+    def _check_row(self, row: NewRow) -> None:
+        if row.kind == "wait":
+            self._check_wait(row)
+        elif row.kind == "agent_created" and row.data["name"] in self.names:
+            raise NameTaken(f"there is an agent named {row.data['name']!r} already: choose another name, or use it",
+                            name=row.data["name"], agent_id=self.names[row.data["name"]])
+        elif row.kind == "agent_changed":
+            self._agent(row.data["id"])
+            taken = self.names.get(row.data.get("name", ""))
+            if taken not in (None, row.data["id"]):
+                raise NameTaken(f"there is an agent named {row.data['name']!r} already", agent_id=taken)
+        elif row.kind == "agent_deleted":
+            self._agent(row.data["id"])
+
+    def _check_wait(self, row: NewRow) -> None:
+        waiting: Node = (row.stream.removeprefix("agent:"), row.data["conversation_id"])
+        refused: list[str] = []
+        members: list[str] = []
+        for target in row.data["targets"]:
+            circle = self.waits.circle(waiting, (target["agent_id"], target["conversation_id"]))
+            if circle:
+                refused.append(target["op_id"])
+                members.extend(node[0] for node in circle if node[0] not in members)
+        if refused:
+            names = ", ".join(self.agents[m].name if m in self.agents else m for m in members)
+            raise WaitCycle(
+                f"{names} would wait for each other for ever: put the question in your reply, or send it async",
+                members=members, refused=refused,
+            )
+
+    # --- it was written ----------------------------------------------------------------------------------------------
+
+    def apply(self, rows: Sequence[Row]) -> None:
+        """Take rows that were written: whole commits, in the order of their seqs."""
+        start = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or rows[end].op_id != rows[start].op_id:
+                self._apply_commit(rows[start:end])
+                start = end
+
+    def _apply_commit(self, rows: Sequence[Row]) -> None:
+        first = rows[0]
+        self.ops[first.op_id] = (digest(first.author, tuple(rows)), first.seq, len(rows), first.epoch, first.at)
+        if len(self.ops) > REMEMBERED:
+            self.ops.popitem(last=False)
+        for row in rows:
+            self.last_seq = row.seq
+            self.heads[row.stream] = row.seq
+            if row.kind == "activated":
+                self.epochs[row.author] = row.epoch
+            handler = _HANDLERS.get((row.stream.partition(":")[0], row.kind))
+            if handler is not None:
+                handler(self, row)
+            if row.stream.startswith("agent:"):
+                self._event(row)
+
+    def _event(self, row: Row) -> None:
+        agent_id = row.stream.removeprefix("agent:")
+        if (entry := self.agents.get(agent_id)) is not None:
+            entry.events.append(row.seq)
+            entry.last_at = row.at
+        for seq in row.data.get("consumed", ()):
+            inbox = self.inboxes.get(agent_id, {})
+            inbox.pop(seq, None)
+            if not inbox:
+                self.inboxes.pop(agent_id, None)
+
+    def _agent_created(self, row: Row) -> None:
+        data, spec = row.data, row.data.get("spec", {})
+        entry = AgentEntry(
+            id=data["id"], name=data["name"], tags=tuple(data.get("tags", ())), created_seq=row.seq,
+            created_at=row.at, agent_type=spec.get("agent_type", ""), resident=bool(spec.get("resident")),
+            last_at=row.at,
+        )
+        self.agents[entry.id] = entry
+        self.names[entry.name] = entry.id
+        for tag in entry.tags:
+            self.tagged.setdefault(tag, {})[entry.id] = None
+
+    def _agent_changed(self, row: Row) -> None:
+        entry = self.agents[row.data["id"]]
+        if "name" in row.data:
+            self.names.pop(entry.name, None)
+            entry.name = row.data["name"]
+            self.names[entry.name] = entry.id
+        if "tags" in row.data:
+            self._untag(entry)
+            entry.tags = tuple(row.data["tags"])
+            for tag in entry.tags:
+                self.tagged.setdefault(tag, {})[entry.id] = None
+
+    def _agent_deleted(self, row: Row) -> None:
+        entry = self.agents.pop(row.data["id"])
+        self.names.pop(entry.name, None)
+        self._untag(entry)
+        self.dead_letters.extend(self.inboxes.pop(entry.id, {}))
+        for conversation_id in self.turns.pop(entry.id, {}):
+            self.waits.clear((entry.id, conversation_id))
+        for run in self.runs.values():
+            if run.agent_id == entry.id and run.status not in TERMINAL:
+                run.status, run.ended_seq = "cancelled", row.seq
+
+    def _untag(self, entry: AgentEntry) -> None:
+        for tag in entry.tags:
+            self.tagged[tag].pop(entry.id, None)
+            if not self.tagged[tag]:
+                del self.tagged[tag]
+
+    def _message(self, row: Row) -> None:
+        agent_id, data = row.stream.removeprefix("inbox:"), row.data
+        conversation_id = data.get("conversation_id", "default")
+        self._unreserve(agent_id, row.op_id)
+        run = RunEntry(run_id=data["run_id"], agent_id=agent_id, conversation_id=conversation_id, seq=row.seq,
+                       deadline_at=data.get("deadline_at"))
+        self.runs[run.run_id] = run
+        self._forget_runs()
+        if agent_id not in self.agents:
+            self.dead_letters.append(row.seq)
+            run.status, run.ended_seq = "failed", row.seq
+            return
+        self.inboxes.setdefault(agent_id, {})[row.seq] = Waiting("message", conversation_id, run.run_id)
+
+    def _reply(self, row: Row) -> None:
+        agent_id, conversation_id = row.stream.removeprefix("inbox:"), row.data["conversation_id"]
+        self.waits.answered((agent_id, conversation_id), row.data["in_reply_to"])
+        if agent_id in self.agents:
+            self.inboxes.setdefault(agent_id, {})[row.seq] = Waiting("reply", conversation_id)
+
+    def _cancel(self, row: Row) -> None:
+        agent_id = row.stream.removeprefix("inbox:")
+        if agent_id in self.agents:
+            run = self.runs.get(row.data["run_id"])
+            conversation_id = run.conversation_id if run else "default"
+            self.inboxes.setdefault(agent_id, {})[row.seq] = Waiting("cancel", conversation_id, row.data["run_id"])
+
+    def _response(self, row: Row) -> None:
+        agent_id, data = row.stream.removeprefix("agent:"), row.data
+        self.turns.setdefault(agent_id, {})[data["conversation_id"]] = OpenTurn(data["run_id"])
+        if (run := self.runs.get(data["run_id"])) is not None:
+            run.status = "running"
+
+    def _wait(self, row: Row) -> None:
+        agent_id, data = row.stream.removeprefix("agent:"), row.data
+        conversation_id = data["conversation_id"]
+        turn = OpenTurn(data["run_id"], parked=True, due_at=data.get("due_at"))
+        self.turns.setdefault(agent_id, {})[conversation_id] = turn
+        for target in data["targets"]:
+            self.waits.add((agent_id, conversation_id), target["op_id"],
+                           (target["agent_id"], target["conversation_id"]))
+
+    def _step(self, row: Row) -> None:
+        agent_id, data = row.stream.removeprefix("agent:"), row.data
+        conversation_id, status = data["conversation_id"], data["status"]
+        self.waits.clear((agent_id, conversation_id))
+        if (run := self.runs.get(data["run_id"])) is not None and run.status not in TERMINAL:
+            run.status = status
+            run.ended_seq = row.seq if status in TERMINAL else 0
+        turns = self.turns.setdefault(agent_id, {})
+        if status in TERMINAL:
+            turns.pop(conversation_id, None)
+        else:
+            turns[conversation_id] = OpenTurn(data["run_id"])
+        if not turns:
+            del self.turns[agent_id]
+
+    def _snapshot(self, row: Row) -> None:
+        entry = self.agents.get(row.stream.removeprefix("snapshot:"))
+        if entry is not None:
+            entry.snapshot_seq = row.seq
+            entry.events = [seq for seq in entry.events if seq > row.data["upto"]]
+
+    def _version(self, row: Row) -> None:
+        block_id = row.stream.removeprefix("block:")
+        self.blocks[block_id] = BlockEntry(block_id, row.data["label"], row.data["version"], row.seq)
+
+    def _block_deleted(self, row: Row) -> None:
+        self.blocks.pop(row.stream.removeprefix("block:"), None)
+
+    def _forget_runs(self) -> None:
+        while len(self.runs) > REMEMBERED:
+            run_id, run = next(iter(self.runs.items()))
+            self.runs.move_to_end(run_id)
+            if run.status in TERMINAL:
+                del self.runs[run_id]
+            else:
+                return
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def answer(self, question: str, **arguments: Any) -> Any:
+        """The answer to one of QUESTIONS, as plain data. Raises NotFound, InboxFull, or ValueError for another."""
+        method = QUESTIONS.get(question)
+        if method is None:
+            raise ValueError(f"the index has no answer to {question!r}; it knows {', '.join(QUESTIONS)}")
+        return method(self, **arguments)
+
+    def describe_agent(self, agent_id: str) -> dict[str, Any]:
+        """One agent: id, name, tags, agent_type, resident, created_at, last_at, waiting (rows in its inbox)."""
+        entry = self._agent(agent_id)
+        return self._described(entry)
+
+    def list_agents(self, *, match_all: Iterable[str] = (), match_any: Iterable[str] = (), after: str = "",
+                    limit: int | None = None) -> list[dict[str, Any]]:
+        """Agents in order of creation that carry all of `match_all` and one of `match_any` (if any is given)."""
+        every, some = list(match_all), list(match_any)
+        chosen: Iterable[str] = self.agents
+        if every:
+            chosen = min((self.tagged.get(tag, {}) for tag in every), key=len)
+        elif some:
+            chosen = dict.fromkeys(agent_id for tag in some for agent_id in self.tagged.get(tag, {}))
+        entries = [self.agents[a] for a in chosen]
+        entries = [e for e in entries if all(tag in e.tags for tag in every)
+                   and (not some or any(tag in e.tags for tag in some))]
+        entries.sort(key=lambda e: e.created_seq)
+        if after:
+            mark = self._agent(after).created_seq
+            entries = [e for e in entries if e.created_seq > mark]
+        return [self._described(e) for e in entries[:limit]]
+
+    def find_agent(self, name: str) -> str:
+        """The id of the agent with that name, or with that id."""
+        if name in self.names:
+            return self.names[name]
+        return self._agent(name).id
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """One run: agent_id, conversation_id, seq, status, ended_seq, deadline_at. Raises RunNotFound."""
+        entry = self.runs.get(run_id)
+        if entry is None:
+            raise RunNotFound(f"no run {run_id}", run_id=run_id)
+        return asdict(entry)
+
+    def list_runs(self, *, agent_id: str | None = None, active: bool = False, limit: int = 100
+                  ) -> list[dict[str, Any]]:
+        """Runs, newest first."""
+        found = (r for r in sorted(self.runs.values(), key=lambda r: -r.seq)
+                 if agent_id in (None, r.agent_id) and not (active and r.status in TERMINAL))
+        return [asdict(run) for run, _ in zip(found, range(limit), strict=False)]
+
+    def attention(self, now: float) -> list[str]:
+        """Agents that have something to do: a message to take, a turn to go on with, a wait that is over."""
+        busy = dict.fromkeys([*self.inboxes, *self.turns])
+        return [agent_id for agent_id in busy if agent_id in self.agents and self.has_work(agent_id, now)]
+
+    def has_work(self, agent_id: str, now: float) -> bool:
+        """Whether this agent has something to do at `now` (seconds since 1970)."""
+        turns = self.turns.get(agent_id, {})
+        for turn in turns.values():
+            if not turn.parked or (turn.due_at is not None and turn.due_at <= now):
+                return True
+        for row in self.inboxes.get(agent_id, {}).values():
+            turn_here = turns.get(row.conversation_id)
+            if row.kind != "message" or turn_here is None or not turn_here.parked:
+                return True
+        return False
+
+    def reserve(self, *, agent_id: str, op_id: str) -> None:
+        """Keep a place in an inbox for the message `op_id`, so that its commit cannot fail for capacity."""
+        self._agent(agent_id)
+        held = self._reserved.setdefault(agent_id, {})
+        if op_id not in held and len(held) + len(self.inboxes.get(agent_id, ())) >= INBOX_BOUND:
+            raise InboxFull(f"{self.agents[agent_id].name} has {INBOX_BOUND} messages waiting: try again later",
+                            agent_id=agent_id)
+        held[op_id] = None
+
+    def list_blocks(self) -> list[dict[str, Any]]:
+        """The shared blocks: id, label, version, seq of the newest version."""
+        return [asdict(entry) for entry in self.blocks.values()]
+
+    def open_waits(self) -> list[list[str]]:
+        """Who waits for whom: [agent, conversation, op_id, target agent, target conversation]."""
+        return [[*waiting, op_id, *target] for waiting, op_id, target in self.waits.edges()]
+
+    def statistics(self) -> dict[str, int]:
+        """Counts: rows, agents, blocks, runs, waiting (inbox rows), open_turns, dead_letters."""
+        return {
+            "rows": self.last_seq, "agents": len(self.agents), "blocks": len(self.blocks), "runs": len(self.runs),
+            "waiting": sum(map(len, self.inboxes.values())), "open_turns": sum(map(len, self.turns.values())),
+            "dead_letters": len(self.dead_letters),
+        }
+
+    def _described(self, entry: AgentEntry) -> dict[str, Any]:
+        return {
+            "id": entry.id, "name": entry.name, "tags": list(entry.tags), "agent_type": entry.agent_type,
+            "resident": entry.resident, "created_at": entry.created_at, "last_at": entry.last_at,
+            "waiting": len(self.inboxes.get(entry.id, ())),
+            "turns": [{"conversation_id": c, "run_id": t.run_id, "parked": t.parked, "due_at": t.due_at}
+                      for c, t in self.turns.get(entry.id, {}).items()],
+        }
+
+    def _agent(self, agent_id: str) -> AgentEntry:
+        entry = self.agents.get(agent_id)
+        if entry is None:
+            raise AgentNotFound(f"there is no agent {agent_id!r}", agent_id=agent_id)
+        return entry
+
+    def _unreserve(self, agent_id: str, op_id: str) -> None:
+        held = self._reserved.get(agent_id)
+        if held is not None:
+            held.pop(op_id, None)
+            if not held:
+                del self._reserved[agent_id]
+
+
+_HANDLERS: dict[tuple[str, str], Any] = {
+    ("registry", "agent_created"): JournalIndex._agent_created,
+    ("registry", "agent_changed"): JournalIndex._agent_changed,
+    ("registry", "agent_deleted"): JournalIndex._agent_deleted,
+    ("inbox", "message"): JournalIndex._message,
+    ("inbox", "reply"): JournalIndex._reply,
+    ("inbox", "cancel"): JournalIndex._cancel,
+    ("agent", "response"): JournalIndex._response,
+    ("agent", "wait"): JournalIndex._wait,
+    ("agent", "step"): JournalIndex._step,
+    ("snapshot", "snapshot"): JournalIndex._snapshot,
+    ("block", "version"): JournalIndex._version,
+    ("block", "deleted"): JournalIndex._block_deleted,
+}
+
+QUESTIONS: dict[str, Any] = {
+    "agent": JournalIndex.describe_agent,
+    "agents": JournalIndex.list_agents,
+    "find": JournalIndex.find_agent,
+    "run": JournalIndex.run,
+    "runs": JournalIndex.list_runs,
+    "attention": JournalIndex.attention,
+    "has_work": JournalIndex.has_work,
+    "reserve": JournalIndex.reserve,
+    "blocks": JournalIndex.list_blocks,
+    "waits": JournalIndex.open_waits,
+    "statistics": JournalIndex.statistics,
+}
