@@ -1,0 +1,1 @@
+"""The Python face: what programs that use Repertory see of it."""
