@@ -8,8 +8,9 @@ way into an inbox: the message and what its delivery needs, nothing else. Both t
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Role = Literal["system", "user", "assistant", "tool"]
 RunStatus = Literal["created", "running", "completed", "failed", "cancelled"]
@@ -145,39 +146,79 @@ class Receipt:
 
 
 _T = TypeVar("_T")
-_NESTED: dict[str, Any] = {"sender": Sender, "reply_to": ReplyTo, "usage": Usage}
 
 
 def pack(value: Any) -> dict[str, Any]:
-    """The value as a plain dict without its defaults (small rows, and new fields need no migration)."""
+    """A dataclass as a plain dict without its defaults (small rows, and new fields need no migration)."""
     out: dict[str, Any] = {}
-    for spec in dataclasses.fields(value):
-        item = getattr(value, spec.name)
-        if item == _default(spec):
-            continue
-        if dataclasses.is_dataclass(item):
-            item = pack(item)
-        elif isinstance(item, tuple):
-            item = [pack(part) if dataclasses.is_dataclass(part) else part for part in item]
-        out[spec.name] = item
+    for name, default, _ in _plan(type(value)):
+        item = getattr(value, name)
+        if item != default:
+            out[name] = _packed(item)
     return out
 
 
 def unpack(cls: type[_T], data: dict[str, Any]) -> _T:
     """The inverse of `pack`; keys that this version does not know are ignored."""
     known: dict[str, Any] = {}
-    for spec in dataclasses.fields(cls):  # type: ignore[arg-type]  # every caller passes a dataclass
-        if spec.name not in data:
-            continue
-        item = data[spec.name]
-        if spec.name in _NESTED and isinstance(item, dict):
-            item = unpack(_NESTED[spec.name], item)
-        elif spec.name == "tool_calls":
-            item = tuple(unpack(ToolCall, part) for part in item)
-        elif isinstance(item, list) and str(spec.type).startswith("tuple"):
-            item = tuple(item)
-        known[spec.name] = item
+    for name, _, inner in _plan(cls):
+        if name in data:
+            known[name] = _unpacked(data[name], inner)
     return cls(**known)
+
+
+def _packed(item: Any) -> Any:
+    if dataclasses.is_dataclass(item):
+        return pack(item)
+    if isinstance(item, tuple):
+        return [_packed(part) for part in item]
+    if isinstance(item, dict):
+        return {key: _packed(part) for key, part in item.items()}
+    return item
+
+
+def _unpacked(item: Any, inner: _Inner | None) -> Any:
+    if inner is None:
+        return tuple(item) if isinstance(item, list) else item
+    if inner.raw:
+        return item
+    if isinstance(item, list):
+        return tuple(_unpacked(part, inner) for part in item)
+    if isinstance(item, dict):
+        if inner.mapped:
+            return {key: unpack(inner.cls, part) for key, part in item.items()}
+        return unpack(inner.cls, item)
+    return item
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """What lies inside a field: values of a dataclass, perhaps in a dict; or raw data, to be taken as it is."""
+
+    cls: Any = None
+    mapped: bool = False
+    raw: bool = False
+
+
+@functools.cache
+def _plan(cls: type) -> tuple[tuple[str, Any, _Inner | None], ...]:
+    """For each field: its name, its default, and what lies inside."""
+    hints = get_type_hints(cls)
+    return tuple((spec.name, _default(spec), _inner(hints[spec.name])) for spec in dataclasses.fields(cls))
+
+
+def _inner(hint: Any) -> _Inner | None:
+    if dataclasses.is_dataclass(hint):
+        return _Inner(hint)
+    if hint is Any:
+        return _Inner(raw=True)
+    if get_origin(hint) is dict:
+        value = get_args(hint)[1]
+        return _Inner(value, mapped=True) if dataclasses.is_dataclass(value) else _Inner(raw=True)
+    for part in get_args(hint):
+        if part is not Ellipsis and (found := _inner(part)) is not None:
+            return found
+    return None
 
 
 def _default(spec: dataclasses.Field[Any]) -> Any:
