@@ -86,6 +86,8 @@ class Loaded:
     events: tuple[Row, ...]
     #: rows of `inbox:<id>` that no step has consumed, in order
     inbox: tuple[Row, ...]
+    #: seq of the newest row of `inbox:<id>`, consumed or not (0: none)
+    inbox_head: int
 
 
 class Store(Protocol):

@@ -51,6 +51,7 @@ class VolatileStore:
             snapshot=self._row(entry.snapshot_seq) if entry.snapshot_seq else None,
             events=tuple(map(self._row, entry.events)),
             inbox=tuple(map(self._row, sorted(self.index.inboxes.get(agent_id, {})))),
+            inbox_head=self.index.heads.get(f"inbox:{agent_id}", 0),
         )
 
     async def ask(self, question: str, **arguments: Any) -> Any:
