@@ -1,0 +1,127 @@
+"""Putting an answer together from its pieces.
+
+Every provider feeds what arrives, a whole message or a stream of fragments, through one `Assembly`; so all of them
+treat broken tool arguments, repeated indexes and missing ids alike, and listeners see the same shape of deltas.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from repertory.llm.protocol import Delta, ModelAnswer, OnDelta
+from repertory.messages import ToolCall, Usage
+
+Finish = Literal["stop", "tool_calls", "length", "refused"]
+
+
+@dataclass(kw_only=True, slots=True)
+class _Slot:
+    """A tool call that is being written."""
+
+    key: object
+    id: str
+    name: str
+    pieces: list[str] = field(default_factory=list)
+
+
+class Assembly:
+    """Collects pieces, tells the listener of each, and makes the answer of them."""
+
+    def __init__(self, on_delta: OnDelta | None = None) -> None:
+        self._on_delta = on_delta
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._slots: list[_Slot] = []
+        self.reasoning_signature = ""
+
+    def text(self, piece: str) -> None:
+        """More of what the model says."""
+        if piece:
+            self._text.append(piece)
+            self._tell(Delta(kind="text", text=piece))
+
+    def reasoning(self, piece: str) -> None:
+        """More of what the model thinks."""
+        if piece:
+            self._reasoning.append(piece)
+            self._tell(Delta(kind="reasoning", text=piece))
+
+    def tool_call(self, key: object, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
+        """More of a tool call.
+
+        Args:
+            key: which call, as the server counts them; None: the one that was written last, or a new one.
+            call_id: the server's id, in the call's first piece.
+            name: the tool's name, in the call's first piece.
+            arguments: a piece of the JSON text.
+        """
+        at = self._find(key, call_id, name)
+        if at is None:
+            at = len(self._slots)
+            self._slots.append(_Slot(key=key, id=call_id, name=name))
+            self._tell(Delta(kind="tool_call", text=arguments, index=at, name=name, call_id=call_id))
+        elif arguments:
+            self._tell(Delta(kind="tool_call", text=arguments, index=at))
+        if arguments:
+            self._slots[at].pieces.append(arguments)
+
+    def answer(self, *, finish: Finish, usage: Usage, model: str) -> ModelAnswer:
+        """The whole answer."""
+        calls = tuple(
+            call_from_json(slot.id or f"call_{number}", slot.name, "".join(slot.pieces))
+            for number, slot in enumerate(self._slots)
+        )
+        if calls and finish == "stop":
+            finish = "tool_calls"
+        elif not calls and finish == "tool_calls":
+            finish = "stop"
+        return ModelAnswer(
+            text="".join(self._text),
+            tool_calls=calls,
+            reasoning="".join(self._reasoning),
+            reasoning_signature=self.reasoning_signature,
+            finish=finish,
+            usage=usage,
+            model=model,
+        )
+
+    def _find(self, key: object, call_id: str, name: str) -> int | None:
+        """Some servers count every parallel call as number 0 and tell them apart by id only, others send no number."""
+        for at in range(len(self._slots) - 1, -1, -1):
+            slot = self._slots[at]
+            if key is None:
+                return at if not name or (call_id and call_id == slot.id) else None
+            if slot.key == key:
+                starts_anew = bool(name) and bool(call_id) and call_id != slot.id
+                return None if starts_anew else at
+        return None
+
+    def _tell(self, delta: Delta) -> None:
+        if self._on_delta is not None:
+            self._on_delta(delta)
+
+
+def call_from_json(call_id: str, name: str, text: str) -> ToolCall:
+    """A tool call from the JSON text that a model wrote; what is not a JSON object is kept as `malformed`."""
+    if not text.strip():
+        return ToolCall(id=call_id, name=name)
+    try:
+        arguments: Any = json.loads(text, strict=False)
+    except ValueError:
+        return ToolCall(id=call_id, name=name, malformed=text)
+    if not isinstance(arguments, dict):
+        return ToolCall(id=call_id, name=name, malformed=text)
+    return ToolCall(id=call_id, name=name, arguments=arguments)
+
+
+def replay(answer: ModelAnswer, on_delta: OnDelta) -> None:
+    """Tell a listener of a whole answer, in the shape in which a stream would have come."""
+    if answer.reasoning:
+        on_delta(Delta(kind="reasoning", text=answer.reasoning))
+    if answer.text:
+        on_delta(Delta(kind="text", text=answer.text))
+    for at, call in enumerate(answer.tool_calls):
+        written = call.malformed if call.malformed is not None else json.dumps(call.arguments)
+        on_delta(Delta(kind="tool_call", text=written, index=at, name=call.name, call_id=call.id))
