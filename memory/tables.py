@@ -62,8 +62,14 @@ class Tables(Protocol):
     async def create(self, name: str) -> Table:
         """A new, empty table."""
 
-    async def open(self, name: str) -> Table:
-        """The newest version of a table, read from the disk afresh. Raises TableUnreadable."""
+    async def versions(self, name: str) -> list[int]:
+        """The versions that have a manifest, readable or not, newest first."""
+
+    async def open(self, name: str, *, version: int | None = None) -> Table:
+        """The newest version of a table, read from the disk afresh; or an older one, to look at only.
+
+        Raises TableUnreadable. An older one cannot be opened while the newest is unreadable.
+        """
 
     async def set_aside(self, name: str) -> bool:
         """Rename the newest version's manifest to `.bad`, durably. False if that was the last version."""
