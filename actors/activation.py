@@ -1,0 +1,377 @@
+"""Who is live: giving agents a process, and taking it away from those that do not need theirs.
+
+All who want to be live stand in one queue, in the order in which they were wanted; an agent that several callers
+want stands there once. Below the cap nobody is put away. At the cap the one that has been idle longest makes room (a
+turn that waits for others is idle: waiting holds no slot); when all are busy, those that have been live longest are
+asked to leave after their turn, so that nobody waits for ever. What bounds how many may *start* at once is the pool,
+and never a reason to put anybody away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from repertory.actors.handles import Ref, Route
+from repertory.actors.pool import Pool
+from repertory.errors import AgentNotFound, CommitRefused, OutcomeUnknown, RepertoryError, RouteError, StorageError
+
+#: seconds until another look for an agent that has become idle (a parked turn does not tell): at first, at most
+LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S = 0.02, 0.5
+#: seconds in which a route that was just handed out may be used before its agent is put away again
+HANDED_OUT_S = 0.5
+#: errors of an activation that the next one may not meet; any other is told to whoever waits for the agent
+PASSING = (RouteError, StorageError, CommitRefused)
+#: seconds a busy agent that is being deleted gets to end its turn
+DELETE_S = 2.0
+#: seconds a busy agent gets to end its turn when others wait
+TURN_S = 30.0
+#: seconds that one activation may take (a long history, a machine under load)
+ADOPT_S = 60.0
+#: an agent whose process died rests before its next activation: 0, then this long, twice as long each time
+DIED_PAUSE_S, DIED_LONGEST_S = 0.5, 60.0
+#: seconds an agent must live for its earlier deaths to be forgotten
+HEALTHY_S = 60.0
+
+
+@dataclass(slots=True)
+class Slot:
+    """One of the places for live agents, and who has it."""
+
+    agent_id: str
+    state: Literal["starting", "live", "leaving"] = "starting"
+    process: Ref | None = None
+    epoch: int = 0
+    #: loop time at which it went live
+    since: float = 0.0
+    #: loop time at which a route to it was handed out last, to somebody who will call it
+    handed_out: float = 0.0
+    #: something came for it while it could not be told
+    nudged: bool = False
+    #: it was asked to leave after its turn
+    asked: bool = False
+
+
+@dataclass(slots=True)
+class Deaths:
+    """How often an agent's process has died of late."""
+
+    count: int = 0
+    #: loop time before which it is not activated again
+    until: float = 0.0
+
+
+class Activations:
+    """Gives each agent that is wanted a process, within the cap."""
+
+    def __init__(self, cap: int, *, resident: Callable[[str], bool],
+                 has_work: Callable[[str], Awaitable[bool]]) -> None:
+        """`cap` agents may be live; `resident(agent_id)` are not put away; `has_work` asks the store."""
+        self.pool: Pool
+        self._cap = cap
+        self._resident = resident
+        self._has_work = has_work
+        self._slots: dict[str, Slot] = {}
+        #: who wants to be live, in order; a future for those who wait for it
+        self._wanted: dict[str, asyncio.Future[Route]] = {}
+        self._barred: dict[str, None] = {}
+        self._deaths: dict[str, Deaths] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._room_maker: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self.most_live = 0
+
+    # --- what the directory asks for ----------------------------------------------------------------------------------
+
+    def settle(self, ref: Ref, status: dict[str, Any]) -> None:
+        """A process from before holds this agent: it is live there."""
+        now = asyncio.get_running_loop().time()
+        self._slots[status["agent_id"]] = Slot(status["agent_id"], "live", ref, status["epoch"], now)
+
+    async def resolve(self, agent_id: str) -> Route:
+        """Where the agent is live, activating it if need be."""
+        route = self.route(agent_id)
+        if route is None:
+            route = await asyncio.shield(self._want(agent_id))
+        if (slot := self._slots.get(agent_id)) is not None:
+            slot.handed_out = asyncio.get_running_loop().time()
+        return route
+
+    def route(self, agent_id: str) -> Route | None:
+        """Where the agent is live, if it is."""
+        slot = self._slots.get(agent_id)
+        return _route(slot) if slot is not None and slot.state == "live" else None
+
+    def wake(self, agent_id: str) -> None:
+        """Something waits for the agent: nudge it if it is live, activate it if it has work."""
+        slot = self._slots.get(agent_id)
+        if slot is None:
+            if agent_id not in self._wanted:
+                self._run(self._want_if_work(agent_id))
+        elif slot.state == "live" and slot.process is not None:
+            try:
+                slot.process.tell("call", agent_id, slot.epoch, "nudge", (), {})
+            except OutcomeUnknown:
+                self.lost(slot.process)
+        else:
+            slot.nudged = True
+
+    async def moved(self, agent_id: str, epoch: int) -> None:
+        """A route led nowhere: look whether the process still holds the agent, else give it another."""
+        slot = self._slots.get(agent_id)
+        if slot is None or slot.state != "live" or slot.epoch != epoch or slot.process is None:
+            return
+        status = await self.pool.status(slot.process)
+        if self._slots.get(agent_id) is not slot or slot.state != "live":
+            return
+        held = status is not None and not status["spoiled"] \
+            and (status["agent_id"], status["epoch"]) == (agent_id, epoch)
+        if not held:
+            self.pool.retire(slot.process)
+            self.lost(slot.process)
+
+    def lost(self, process: Ref) -> None:
+        """This process is dead: whom it held is activated elsewhere if it has work."""
+        for slot in self._slots.values():
+            if slot.process is not None and slot.process.key == process.key and slot.state != "starting":
+                self._died(slot)
+                return
+
+    async def bar(self, agent_id: str) -> None:
+        """Put an agent away and keep it from coming back (it is being deleted)."""
+        self._barred[agent_id] = None
+        self._refuse(agent_id, AgentNotFound(f"{agent_id} is being deleted", agent_id=agent_id))
+        while (slot := self._slots.get(agent_id)) is not None:
+            if slot.state == "live":
+                if not await self._put_away(slot, DELETE_S) and slot.process is not None:
+                    self.pool.retire(slot.process)
+                    self._free(slot)
+            else:
+                await self._change()
+
+    def unbar(self, agent_id: str) -> None:
+        """The deletion came to nothing."""
+        self._barred.pop(agent_id, None)
+
+    async def put_away_unused(self, since: float) -> None:
+        """Put away those that have done nothing since `since` (seconds since 1970)."""
+        known = await self._statuses()
+        by_id = {slot.agent_id: status for slot, status in known}
+        unused = [s for s in self._evictable(known) if by_id[s.agent_id]["last_used"] < since]
+        await asyncio.gather(*(self._put_away(slot, 0.0) for slot in unused))
+
+    def counts(self) -> dict[str, Any]:
+        """Who is live, how many wait for a place, who is held back after deaths."""
+        now = asyncio.get_running_loop().time()
+        return {
+            "cap": self._cap, "most_live": self.most_live, "wanted": len(self._wanted),
+            "live": {s.agent_id: s.process.key for s in self._slots.values() if s.process and s.state == "live"},
+            "held_back": {a: round(d.until - now, 3) for a, d in self._deaths.items() if d.until > now},
+        }
+
+    async def close(self) -> None:
+        """Stop; whoever waits for an agent gets an error."""
+        tasks = [*self._tasks, *([self._room_maker] if self._room_maker else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for future in self._wanted.values():
+            if not future.done():
+                future.set_exception(OutcomeUnknown("the directory has stopped"))
+                future.exception()
+        self._wanted.clear()
+
+    # --- coming -------------------------------------------------------------------------------------------------------
+
+    def _want(self, agent_id: str) -> asyncio.Future[Route]:
+        if agent_id in self._barred:
+            raise AgentNotFound(f"{agent_id} is being deleted", agent_id=agent_id)
+        future = self._wanted.get(agent_id)
+        if future is None:
+            future = self._wanted[agent_id] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_heard)
+            self._pump()
+        return future
+
+    async def _want_if_work(self, agent_id: str) -> None:
+        if await self._has_work(agent_id) and agent_id not in self._slots and agent_id not in self._barred:
+            self._want(agent_id)
+
+    def _room(self) -> bool:
+        """Whether another agent may go live. Pinned ones may fill the cap, but never shut everybody else out."""
+        if len(self._slots) < self._cap:
+            return True
+        return sum(self._resident(agent_id) for agent_id in self._slots) == len(self._slots)
+
+    def _next(self) -> str | None:
+        """The first in the queue that may start now."""
+        now = asyncio.get_running_loop().time()
+        return next((a for a in self._wanted if a not in self._slots
+                     and (a not in self._deaths or self._deaths[a].until <= now)), None)
+
+    def _pump(self) -> None:
+        """Start whom there is room for; else see that room is made."""
+        while (agent_id := self._next()) is not None:
+            if not self._room():
+                if self._room_maker is None or self._room_maker.done():
+                    self._room_maker = asyncio.get_running_loop().create_task(self._make_room())
+                return
+            slot = self._slots[agent_id] = Slot(agent_id)
+            self.most_live = max(self.most_live, len(self._slots))
+            self._run(self._start(slot))
+
+    async def _start(self, slot: Slot) -> None:
+        process = await self.pool.take()
+        slot.process = process
+        try:
+            epoch = await process.call("adopt", slot.agent_id, timeout_s=ADOPT_S)
+        except RepertoryError as error:
+            self.pool.retire(process)
+            if not isinstance(error, PASSING):
+                self._refuse(slot.agent_id, error)
+            self._died(slot)
+            return
+        slot.epoch, slot.since = epoch, asyncio.get_running_loop().time()
+        self._is_live(slot)
+
+    def _is_live(self, slot: Slot) -> None:
+        """Tell those who wait for it, and tell it what came for it meanwhile."""
+        slot.state, slot.asked = "live", False
+        if (future := self._wanted.pop(slot.agent_id, None)) is not None and not future.done():
+            future.set_result(_route(slot))
+        self._changed.set()
+        if slot.nudged:
+            slot.nudged = False
+            self.wake(slot.agent_id)
+
+    def _refuse(self, agent_id: str, error: RepertoryError) -> None:
+        if (future := self._wanted.pop(agent_id, None)) is not None and not future.done():
+            future.set_exception(error)
+
+    # --- going --------------------------------------------------------------------------------------------------------
+
+    async def _make_room(self) -> None:
+        pause = LOOK_AGAIN_S
+        while self._next() is not None and not self._room():
+            missing = sum(a not in self._slots for a in self._wanted)
+            known = await self._statuses()
+            idle = self._evictable(known)[:missing]
+            if idle:
+                await asyncio.gather(*(self._put_away(slot, 0.0) for slot in idle))
+                pause = LOOK_AGAIN_S
+                continue
+            busy = sorted((slot for slot, status in known if not status["idle"] and not self._resident(slot.agent_id)),
+                          key=lambda slot: slot.since)
+            for slot in busy[:missing]:
+                if not slot.asked:
+                    slot.asked = True
+                    self._run(self._put_away(slot, TURN_S))
+            await self._change(pause)
+            pause = min(2 * pause, LOOK_AGAIN_LONGEST_S)
+
+    def _evictable(self, known: list[tuple[Slot, dict[str, Any]]]) -> list[Slot]:
+        """The idle ones that may go, least recently used first."""
+        now = asyncio.get_running_loop().time()
+        idle = [(status["last_used"], slot) for slot, status in known
+                if status["idle"] and not slot.asked and not self._resident(slot.agent_id)
+                and (status["calls"] or now - slot.handed_out > HANDED_OUT_S)]
+        return [slot for _, slot in sorted(idle, key=lambda pair: pair[0])]
+
+    async def _statuses(self) -> list[tuple[Slot, dict[str, Any]]]:
+        """What the processes of the live ones say, asked all at once; those that do not answer are lost."""
+        live = [slot for slot in self._slots.values() if slot.state == "live" and slot.process is not None]
+        answers = await asyncio.gather(*(self.pool.status(slot.process) for slot in live if slot.process))
+        known: list[tuple[Slot, dict[str, Any]]] = []
+        for slot, status in zip(live, answers, strict=True):
+            if self._slots.get(slot.agent_id) is not slot or slot.state != "live" or slot.process is None:
+                continue
+            if status is None:
+                self.pool.retire(slot.process)
+                self._died(slot)
+            else:
+                known.append((slot, status))
+        return known
+
+    async def _put_away(self, slot: Slot, wait_s: float) -> bool:
+        """Ask its process to let the agent go; whether it did."""
+        process = slot.process
+        if process is None or slot.state != "live":
+            return False
+        slot.state = "leaving" if wait_s == 0 else slot.state
+        try:
+            gone = await process.call("release", slot.agent_id, slot.epoch, wait_s, timeout_s=wait_s + ADOPT_S)
+        except RepertoryError:
+            if self._slots.get(slot.agent_id) is slot:
+                self.pool.retire(process)
+                self._died(slot)
+            return True
+        if self._slots.get(slot.agent_id) is not slot:
+            return True
+        if not gone:
+            self._is_live(slot)
+            return False
+        await self._left(slot, process)
+        return True
+
+    async def _left(self, slot: Slot, process: Ref) -> None:
+        """The agent is out of the process; both are free."""
+        slot.state = "leaving"
+        if asyncio.get_running_loop().time() - slot.since > HEALTHY_S:
+            self._deaths.pop(slot.agent_id, None)
+        await self.pool.give_back(process)
+        self._free(slot)
+        if slot.agent_id not in self._barred:
+            self._run(self._want_if_work(slot.agent_id))
+
+    def _died(self, slot: Slot) -> None:
+        """Its process is gone. The first time it is activated again at once, then after growing pauses."""
+        loop = asyncio.get_running_loop()
+        deaths = self._deaths.setdefault(slot.agent_id, Deaths())
+        if slot.since and loop.time() - slot.since > HEALTHY_S:
+            deaths.count = 0
+        pause = 0.0 if deaths.count == 0 else min(DIED_PAUSE_S * 2 ** (deaths.count - 1), DIED_LONGEST_S)
+        deaths.count += 1
+        deaths.until = loop.time() + pause
+        self._free(slot)
+        if pause:
+            loop.call_later(pause, self._pump)
+        if slot.agent_id not in self._barred:
+            self._run(self._want_if_work(slot.agent_id))
+
+    def _free(self, slot: Slot) -> None:
+        if self._slots.get(slot.agent_id) is slot:
+            del self._slots[slot.agent_id]
+        self._changed.set()
+        self._pump()
+
+    async def _change(self, within_s: float | None = None) -> None:
+        """Wait until a slot changed, or `within_s` seconds are over."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled():
+            task.exception()
+
+
+def _route(slot: Slot) -> Route:
+    assert slot.process is not None
+    return Route(agent_id=slot.agent_id, process=slot.process, epoch=slot.epoch)
+
+
+def _heard(future: asyncio.Future[Route]) -> None:
+    """Nobody may be waiting for it, and that is no error."""
+    if not future.cancelled():
+        future.exception()
