@@ -233,9 +233,10 @@ class Gateway:
     def _pause(self, failure: ModelError, count: int) -> float:
         """Exponential back-off with full jitter on its upper half; never less than what the provider asked for."""
         patience = self._settings.patience
-        grown = min(patience.backoff_s * 2 ** max(count - 1, 0), patience.backoff_most_s)
+        grown: float = min(patience.backoff_s * 2 ** max(count - 1, 0), patience.backoff_most_s)
         jittered = grown * (0.5 + self._chance.random() / 2)
-        return max(jittered, failure.data.get("retry_after_s") or 0.0)
+        asked: float = failure.data.get("retry_after_s") or 0.0
+        return max(jittered, asked)
 
     def _provider(self, name: str) -> Provider:
         if name not in self._open:

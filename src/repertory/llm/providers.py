@@ -53,7 +53,7 @@ def open_provider(name: str, settings: ProviderSettings, environ: Mapping[str, s
 def _access(name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """The key and the address. Whoever names an address of their own need not have a key."""
     address = settings.base_url or environ.get(settings.base_url_env) or None
-    key = settings.key.reveal() if settings.key is not None else environ.get(settings.key_env, "")
+    key = settings.key.get_secret_value() if settings.key is not None else environ.get(settings.key_env, "")
     if not key and address is None:
         raise MissingKey(
             f"The provider {name!r} needs an API key: set the environment variable {settings.key_env}"

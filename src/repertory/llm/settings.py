@@ -1,38 +1,21 @@
 """How providers are reached and how hard they may be driven: plain data, safe to log and to send between processes.
 
 A key is named by the environment variable that holds it, and is read by the gateway's own process when a provider is
-first used. One that was written into a configuration file travels as a `Secret`, which never shows itself.
+first used. One that was written into a configuration file travels as a `SecretStr`, which does not show itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
+from repertory.config import ProviderConfig
+
 ProviderKind = Literal["openai", "anthropic", "offline"]
-
-
-class Secret:
-    """A string that does not appear when it is printed, logged or formatted."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The string itself; only for the client that needs it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(hidden)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +27,7 @@ class ProviderSettings:
     key_env: str = ""
     base_url_env: str = ""
     #: instead of the variables
-    key: Secret | None = None
+    key: SecretStr | None = None
     base_url: str | None = None
     #: answers that may be under way at once
     max_concurrent: int = 256
@@ -97,3 +80,14 @@ class GatewaySettings:
 
     providers: Mapping[str, ProviderSettings] = field(default_factory=default_providers)
     patience: Patience = field(default_factory=Patience)
+
+
+def gateway_settings(providers: Mapping[str, ProviderConfig]) -> GatewaySettings:
+    """The settings that a configuration file describes; what it leaves out of a known provider stays as it is."""
+    merged = default_providers()
+    for name, config in providers.items():
+        known = merged.get(name)
+        base = known if known is not None and known.kind == config.kind else ProviderSettings(kind=config.kind)
+        given = {field: getattr(config, field) for field in config.model_fields_set}
+        merged[name] = dataclasses.replace(base, **given)
+    return GatewaySettings(providers=merged)
