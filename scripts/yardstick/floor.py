@@ -119,7 +119,10 @@ class HttpActor:
             return PlainTextResponse(await self._agent.send.remote(number, text))
 
         app = Starlette(routes=[Route("/agents/{number}/messages", message, methods=["POST"])])
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)  # requests wait in it until the server is up
+        # named as TCP, or asyncio does not set TCP_NODELAY, and each answer waits 40 ms for an acknowledgement
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(512)  # requests wait there until the server is up
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         self._serving = asyncio.create_task(server.serve([listener]))
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
