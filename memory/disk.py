@@ -49,7 +49,7 @@ class LocalDisk:
         self._folder = folder
         self._open: dict[str, int] = {}
         self._nameless: dict[str, None] = {}
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="disk")
 
     async def append(self, name: str, data: bytes) -> None:
         """See `Disk.append`. It only copies into the page cache, so it does not go to a thread."""
@@ -98,7 +98,11 @@ class LocalDisk:
         self._threads.shutdown(wait=True)
 
     def _sync(self, name: str) -> None:
-        os.fdatasync(self._open[name])
+        fd = self._open.get(name)
+        if fd is None:  # written by another process
+            sync_file(self._folder / name)
+            return
+        os.fdatasync(fd)
         if name in self._nameless:
             sync_folder(self._folder)
             del self._nameless[name]
@@ -120,6 +124,15 @@ class LocalDisk:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes survive a loss of power. Raises FileNotFoundError."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:

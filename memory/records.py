@@ -10,9 +10,9 @@ import zlib
 from dataclasses import dataclass
 
 import msgpack
-from repertory.memory.journal import Row, pack_data, unpack_data
 
 from repertory.errors import DatabaseDamaged
+from repertory.memory.journal import Row, pack_data, unpack_data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
