@@ -5,31 +5,24 @@ Every change carries an op_id, so a call whose outcome is unknown is simply made
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast
 
-from repertory.actors.handles import Ref
+from repertory.actors.handles import GIVE_UP_S, TRY_S, Ref, repeated
 from repertory.errors import Fenced, OutcomeUnknown
 from repertory.memory.block import DEFAULT_LIMIT_CHARS, Edit
 from repertory.memory.versions import BlockChange, BlockVersion
-
-#: a coordinator that was replaced is back by then; a turn's deadline is longer
-PATIENCE_S = 60.0
-#: one attempt; a commit takes milliseconds, and a lost message is never answered
-ATTEMPT_S = 10.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
 class CoordinatorHandle:
     """The coordinator's methods, each tried again while its outcome is unknown.
 
-    What they do and raise is written at `BlockCoordinator`; each can raise OutcomeUnknown too, after `patience_s`.
+    What they do and raise is written at `BlockCoordinator`; each can raise OutcomeUnknown too, after `deadline_s`.
     """
 
-    def __init__(self, ref: Ref, *, patience_s: float = PATIENCE_S) -> None:
-        """`ref` leads to the coordinator, also to the one that replaces it; `patience_s`: how long to try."""
+    def __init__(self, ref: Ref, *, deadline_s: float = GIVE_UP_S) -> None:
+        """`ref` leads to the coordinator, also to the one that replaces it; `deadline_s`: seconds to try."""
         self._ref = ref
-        self._patience_s = patience_s
+        self._deadline_s = deadline_s
 
     async def create(self, label: str, value: str = "", *, description: str = "",
                      limit_chars: int = DEFAULT_LIMIT_CHARS, read_only: bool = False, op_id: str, by: str
@@ -79,17 +72,14 @@ class CoordinatorHandle:
     async def watch(self, block_id: str, after_version: int, wait_s: float) -> BlockVersion | None:
         """Wait for a version above `after_version`."""
         return cast("BlockVersion | None", await self._ask("watch", block_id, after_version, wait_s,
-                                                           attempt_s=wait_s + ATTEMPT_S))
+                                                           try_s=wait_s + TRY_S))
 
-    async def _ask(self, method: str, *args: Any, attempt_s: float = ATTEMPT_S, **kwargs: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + max(self._patience_s, attempt_s), _FIRST_PAUSE_S
-        while True:
+    async def _ask(self, method: str, *args: Any, try_s: float = TRY_S, **kwargs: Any) -> Any:
+        async def attempt(left_s: float) -> Any:
             try:
-                return await self._ref.call(method, *args, timeout_s=attempt_s, **kwargs)
-            except (OutcomeUnknown, Fenced):
-                # fenced: that coordinator was replaced, and the reference will lead to the new one
-                if loop.time() + pause_s >= deadline:
-                    raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                return await self._ref.call(method, *args, timeout_s=left_s, **kwargs)
+            except Fenced as fenced:
+                # that coordinator was replaced and wrote nothing; the reference will lead to the new one
+                raise OutcomeUnknown("the coordinator of shared blocks was replaced") from fenced
+
+        return await repeated(attempt, deadline_s=max(self._deadline_s, try_s), try_s=try_s)
