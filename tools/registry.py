@@ -1,4 +1,4 @@
-"""Which tools there are, and which of them an agent of each type gets."""
+"""Which tools there are: the built-in ones, and those that a user has added."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from repertory.errors import ToolError
 from repertory.llm.protocol import ToolSpec
 from repertory.tools.builtin import BUILTIN_TOOLS
 from repertory.tools.tool import Tool
-
-#: the tools that an agent has unless it says otherwise, by its type
-TOOL_SETS: dict[str, tuple[str, ...]] = {
-    "memgpt": (
-        "send_message", "conversation_search", "core_memory_append", "core_memory_replace", "archival_memory_insert",
-        "archival_memory_search",
-    ),
-    "letta_v1": (
-        "conversation_search", "memory_replace", "memory_insert", "memory_rethink", "archival_memory_insert",
-        "archival_memory_search",
-    ),
-    "react": (),
-    "workflow": (),
-}
 
 
 class ToolRegistry:
@@ -59,13 +45,6 @@ class ToolRegistry:
     def names(self) -> tuple[str, ...]:
         """All names, in the order of registration."""
         return tuple(self._tools)
-
-
-def tool_set(agent_type: str) -> tuple[str, ...]:
-    """The names of the tools that agents of this type start with. Raises ToolError for an unknown type."""
-    if agent_type not in TOOL_SETS:
-        raise ToolError(f"there is no agent type {agent_type!r}; there are: {', '.join(TOOL_SETS)}")
-    return TOOL_SETS[agent_type]
 
 
 def spec(tool: Tool) -> ToolSpec:

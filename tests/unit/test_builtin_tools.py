@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from repertory.errors import AgentNotFound, BlockError, BlockReadOnly, ToolError
+from repertory.memory.agent_types import builtin_types
 from repertory.memory.block import Block, Edit, Rewrite
 from repertory.memory.edits import apply_edit
 from repertory.tools.arguments import checked
-from repertory.tools.registry import TOOL_SETS, ToolRegistry, spec, tool_set
+from repertory.tools.registry import ToolRegistry, spec
 from repertory.tools.tool import Answer, Tool, Wait
 
 #: 2024-06-01 12:00 UTC
@@ -218,16 +219,14 @@ async def test_a_message_by_tags_names_who_answered_and_who_did_not():
     assert nobody == "[]"
 
 
-def test_every_tool_set_exists_and_each_tool_is_described_to_the_model():
+def test_the_tools_of_every_agent_type_exist_and_each_tool_is_described_to_the_model():
     registry = ToolRegistry.with_builtins()
-    for agent_type in TOOL_SETS:
-        registry.choose(tool_set(agent_type))
+    for kind in builtin_types().values():
+        assert [tool.name for tool in registry.choose(kind.tools)] == list(kind.tools)
     for tool in registry.choose(registry.names()):
         shown = spec(tool)
         assert shown.description
         assert all(prop.get("description") for prop in shown.parameters["properties"].values()), tool.name
-    with pytest.raises(ToolError, match="memgpt"):
-        tool_set("unheard-of")
 
 
 def test_a_registry_keeps_one_tool_a_name():
