@@ -178,7 +178,7 @@ class BlockCoordinator:
                 try:
                     await self._write_row(row, op_id, expected=head.seq)
                 except BaseException:
-                    entry.doubtful = True
+                    entry.doubt()
                     raise
                 self._heads.drop(block_id)
         except BlockNotFound:
@@ -214,11 +214,11 @@ class BlockCoordinator:
             committed = await self._commit(proposed, op_id, expected=head.seq)
         except BaseException:
             # whatever cut it short, cancellation too: the commit may be under way, so the head is read again
-            entry.doubtful = True
+            entry.doubt()
             raise
         written = replace(proposed, op_id=op_id, at=committed.at, seq=committed.first)
         if committed.replayed:
-            entry.doubtful = True
+            entry.doubt()
         else:
             self._heads.keep(written)
         return written

@@ -32,12 +32,22 @@ class Entry:
     seq: int
     version: int
     label: str
-    #: whether there may be a newer one
-    doubtful: bool = False
+    #: how often it became unknown which version is the newest, and how many of these doubts a read has settled
+    doubts: int = 0
+    settled: int = 0
     #: held by whoever changes the block
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     recent: OrderedDict[int, BlockVersion] = field(default_factory=OrderedDict)
     watchers: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there may be a newer version than the one that is known."""
+        return self.settled < self.doubts
+
+    def doubt(self) -> None:
+        """There may be a newer version: nobody may be told of the known one until the journal was read again."""
+        self.doubts += 1
 
     def wake(self) -> None:
         """Tell those who watch the block that it has changed, or is gone."""
@@ -82,18 +92,16 @@ class BlockHeads:
             if known is not None and not entry.doubtful:
                 self._warm.move_to_end(block_id)
                 return known
-            entry.doubtful = False
-            try:
-                newest = await self._newest(block_id, entry.seq)
-            except BaseException:
-                entry.doubtful = True
-                raise
+            doubts = entry.doubts
+            newest = await self._newest(block_id, entry.seq)
             if newest is None or newest.kind == "deleted":
                 self.drop(block_id)
                 raise no_block(block_id)
             # else somebody has written while we were reading, and knows better
             if newest.seq >= entry.seq:
                 self.keep(from_row(newest))
+            # a doubt that came up during the read is not settled by it
+            entry.settled = max(entry.settled, doubts)
 
     async def version(self, block_id: str, version: int) -> BlockVersion:
         """One version, old or new. Raises BlockNotFound."""

@@ -113,7 +113,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def bury(self, lane: Lane) -> None:
         """`lane` dies where it stands. Its tasks are kept until `dig_out`, so that no `finally` of theirs runs."""
         lane.state = "dead"
-        lane.held.clear()
         lane.fuse = None
         for task in sorted(asyncio.all_tasks(self), key=hash):
             if isinstance(task, _Task) and task._lane is lane:

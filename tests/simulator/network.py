@@ -90,6 +90,10 @@ class Network:
         """The two processes cannot reach each other before `until` (loop time); others can reach both."""
         self._cuts[(one, other)] = self._cuts[(other, one)] = until
 
+    def mend(self) -> None:
+        """Everybody reaches everybody again."""
+        self._cuts.clear()
+
     def post(self, call: _Call) -> int:
         """Send a call on its way; its number."""
         self._serial += 1

@@ -41,7 +41,7 @@ class Process:
     async def _start(self, build: Build) -> None:
         try:
             self.actors.update(await build(self))
-        except RepertoryError as error:
+        except (RepertoryError, OSError) as error:
             self.cluster.trace.note(self.name, "could not start: %s", error)
             self.cluster.kill(self, "could not start")
         except Exception as error:
@@ -105,10 +105,8 @@ class Cluster:
         self.outside = outside
         self.processes: dict[str, Process] = {}
         self.services: dict[str, Service] = {}
-        #: internal errors: a call that raised something that is no RepertoryError
-        self.bugs: list[Violation] = []
-        #: told of each death (disks lose what their process had open)
-        self.on_death: Callable[[Process], None] = lambda process: None
+        #: told of internal errors: a call raised something that is no RepertoryError
+        self.on_bug: Callable[[Violation], None] = lambda violation: None
 
     def process(self, name: str, build: Build) -> Process:
         """Start a process."""
@@ -127,7 +125,6 @@ class Cluster:
         self.trace.note(process.name, "is killed: %s", why)
         self.loop.bury(process.lane)
         self.processes.pop(process.name, None)
-        self.on_death(process)
         self.network.process_died(process)
         for service in self.services.values():
             if service.process is process:
@@ -150,4 +147,4 @@ class Cluster:
         places = " < ".join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in reversed(frames[-6:]))
         violation = Violation("bug", f"{who}: {where} raised {error!r} at {places}")
         self.trace.note(who, "%s", violation.what)
-        self.bugs.append(violation)
+        self.on_bug(violation)

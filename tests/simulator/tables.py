@@ -77,16 +77,26 @@ class SimTables:
             raise OSError(errno.EEXIST, "Table already exists", name)
         self.stored[name] = _Stored([_Version(1, (), self.now())])
         await self.crash.moment(f"after creating {name}")
-        return SimTable(self, name)
+        return SimTable(self, name, self.stored[name].versions[-1])
 
-    async def open(self, name: str) -> SimTable:
+    async def versions(self, name: str) -> list[int]:
+        """See `Tables.versions`."""
+        return [version.number for version in reversed(self.stored[name].versions)] if name in self.stored else []
+
+    async def open(self, name: str, *, version: int | None = None) -> SimTable:
         """See `Tables.open`."""
         await asyncio.sleep(self.rng.random() * 0.004)
         if name not in self.stored or not self.stored[name].versions:
             raise TableUnreadable(f"table {name} was not found")
-        if self.stored[name].versions[-1].damage == "cut":
-            raise TableUnreadable(f"the manifest of {name} is cut")
-        return SimTable(self, name)
+        newest = self.stored[name].versions[-1]
+        if newest.damage == "cut" or (newest.damage and version is not None):
+            raise TableUnreadable(f"the newest manifest of {name} is {newest.damage}")
+        if version is None:
+            return SimTable(self, name, newest)
+        for known in self.stored[name].versions:
+            if known.number == version:
+                return SimTable(self, name, known)
+        raise TableUnreadable(f"Not found: version {version} of {name}")
 
     async def set_aside(self, name: str) -> bool:
         """See `Tables.set_aside`."""
@@ -156,10 +166,10 @@ def _damaged(record: Record, rng: random.Random) -> Record:
 class SimTable:
     """Satisfies `memory.tables.Table`: one process's view of a table."""
 
-    def __init__(self, tables: SimTables, name: str) -> None:
+    def __init__(self, tables: SimTables, name: str, version: _Version) -> None:
         self._tables = tables
         self.name = name
-        self._see(tables.stored[name].versions[-1])
+        self._see(version)
 
     def _see(self, version: _Version) -> None:
         self._seen = version
