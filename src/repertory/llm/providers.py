@@ -41,11 +41,13 @@ def open_provider(name: str, settings: ProviderSettings, environ: Mapping[str, s
         case "openai":
             from repertory.llm.openai import OpenAIProvider
 
-            return OpenAIProvider(_sdk("openai"), name, settings, *_access(name, settings, environ))
+            key, address = _access(name, settings, environ)  # before the import, which takes seconds
+            return OpenAIProvider(_sdk("openai"), name, settings, key, address)
         case "anthropic":
             from repertory.llm.anthropic import AnthropicProvider
 
-            return AnthropicProvider(_sdk("anthropic"), name, settings, *_access(name, settings, environ))
+            key, address = _access(name, settings, environ)
+            return AnthropicProvider(_sdk("anthropic"), name, settings, key, address)
         case _:
             assert_never(settings.kind)
 
