@@ -1,9 +1,10 @@
 """Custom tools run in a child process of their own, never in an agent's (P8).
 
 A child has limits on time, processor time, memory, file sizes and open files; a folder of its own that is deleted
-afterwards; and an environment without any of ours, so that no key of a model provider is inherited. When it ends,
-however it ends, everything that it started goes with it. It is a fence, not a vault: the child runs as the same user
-and may use the network; hostile code needs a machine of its own.
+afterwards; and an environment without any of ours, so that no key of a model provider is inherited. On Linux (5.19,
+with Landlock) it cannot look into our other processes either, and (6.12) cannot signal them. When it ends, however it
+ends, everything that it started goes with it. It is a fence, not a vault: the child runs as the same user, reads and
+writes that user's files and uses the network; hostile code needs a machine of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 import asyncio
+import ctypes
 import json
 import math
 import os
+import sys
 import textwrap
 from math import sqrt
 from typing import Any
@@ -113,6 +115,37 @@ async def test_a_tool_sees_nothing_of_our_environment_and_has_a_folder_of_its_ow
     assert environment["REPERTORY_OP_ID"] == "op"
     assert files == ["note"]
     assert not os.path.exists(folder)
+
+
+def landlock_version() -> int:
+    return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) if sys.platform == "linux" else -1
+
+
+@pytest.mark.skipif(landlock_version() < 2, reason="this kernel has no Landlock")
+async def test_a_tool_cannot_read_the_environment_of_our_processes_but_may_move_its_files():
+    done = await run("""
+        import os
+        def tool():
+            os.mkdir("a"), os.mkdir("b")
+            open("a/file", "w").close()
+            os.rename("a/file", "b/file")
+            return open(f"/proc/{os.getppid()}/environ").read()
+    """)
+    assert done.ok is False
+    assert done.result.startswith("PermissionError"), done
+
+
+@pytest.mark.skipif(landlock_version() < 6, reason="this kernel's Landlock has no scopes")
+async def test_a_tool_cannot_signal_our_processes_but_its_own():
+    done = await run("""
+        import os, subprocess
+        def tool():
+            child = subprocess.Popen(["sleep", "1000"])
+            child.kill()
+            child.wait()
+            os.kill(os.getppid(), 0)
+    """)
+    assert done.result.startswith("PermissionError"), done
 
 
 async def test_limits_on_memory_files_and_processor_time_hold():
