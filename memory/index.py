@@ -12,10 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from repertory.memory import rows as kinds
-from repertory.memory.journal import CLAIM, UNFENCED, Commit, Committed, NewRow, Row, digest
-from repertory.memory.waits import Node, WaitGraph
-
 from repertory.errors import (
     AgentNotFound,
     CommitRefused,
@@ -27,6 +23,9 @@ from repertory.errors import (
     StaleExpectation,
     WaitCycle,
 )
+from repertory.memory import rows as kinds
+from repertory.memory.journal import CLAIM, UNFENCED, Commit, Committed, NewRow, Row, digest
+from repertory.memory.waits import Node, WaitGraph
 from repertory.messages import TERMINAL
 
 #: op_ids and ended runs kept in memory; older ones are looked up in the journal (DESIGN 3)
@@ -132,8 +131,8 @@ class JournalIndex:
         in_step = any(row.kind == "step" for row in commit.rows)
         for row in commit.rows:
             self._check_row(row)
-            if row.kind == "message" and not in_step:
-                self._agent(row.stream.removeprefix("inbox:"))
+            if row.kind == "message":
+                self._check_message(row, in_step)
         return None
 
     def _replay(self, commit: Commit, known: tuple[int, int, int, int, float]) -> Committed:
@@ -176,11 +175,18 @@ class JournalIndex:
         elif row.kind == "agent_deleted":
             self._agent(row.data["id"])
 
+    def _check_message(self, row: NewRow, in_step: bool) -> None:
+        # a step's messages were admitted when they were sent, and a commit never fails for what happened since
+        if not in_step:
+            self._agent(row.stream.removeprefix("inbox:"))
+        if row.data["run_id"] in self.runs:
+            raise OpConflict(f"run {row.data['run_id']} was begun by another message", run_id=row.data["run_id"])
+
     def _check_wait(self, row: NewRow) -> None:
         waiting: Node = (row.stream.removeprefix("agent:"), row.data["conversation_id"])
         refused: list[str] = []
         members: list[str] = []
-        for target in row.data["targets"]:
+        for target in _asked(row):
             circle = self.waits.circle(waiting, (target["agent_id"], target["conversation_id"]))
             if circle:
                 refused.append(target["op_id"])
@@ -242,7 +248,9 @@ class JournalIndex:
             self.tagged.setdefault(tag, {})[entry.id] = None
 
     def _agent_changed(self, row: Row) -> None:
-        entry = self.agents[row.data["id"]]
+        entry = self.agents.get(row.data["id"])
+        if entry is None:  # its first row was lost with a damaged disk
+            return
         if "name" in row.data:
             self.names.pop(entry.name, None)
             entry.name = row.data["name"]
@@ -254,7 +262,9 @@ class JournalIndex:
                 self.tagged.setdefault(tag, {})[entry.id] = None
 
     def _agent_deleted(self, row: Row) -> None:
-        entry = self.agents.pop(row.data["id"])
+        entry = self.agents.pop(row.data["id"], None)
+        if entry is None:
+            return
         self.names.pop(entry.name, None)
         self._untag(entry)
         self.dead_letters.extend(self.inboxes.pop(entry.id, {}))
@@ -274,8 +284,9 @@ class JournalIndex:
         agent_id, data = row.stream.removeprefix("inbox:"), row.data
         conversation_id = data.get("conversation_id", "default")
         self._unreserve(agent_id, row.op_id)
+        within_s = data.get("within_s")
         run = RunEntry(run_id=data["run_id"], agent_id=agent_id, conversation_id=conversation_id, seq=row.seq,
-                       deadline_at=data.get("deadline_at"))
+                       deadline_at=None if within_s is None else row.at + within_s)
         self.runs[run.run_id] = run
         self._forget_runs()
         if agent_id not in self.agents:
@@ -308,7 +319,7 @@ class JournalIndex:
         conversation_id = data["conversation_id"]
         turn = OpenTurn(data["run_id"], parked=True, due_at=data.get("due_at"))
         self.turns.setdefault(agent_id, {})[conversation_id] = turn
-        for target in data["targets"]:
+        for target in _asked(row):
             self.waits.add((agent_id, conversation_id), target["op_id"],
                            (target["agent_id"], target["conversation_id"]))
 
@@ -464,6 +475,11 @@ class JournalIndex:
             held.pop(op_id, None)
             if not held:
                 del self._reserved[agent_id]
+
+
+def _asked(row: NewRow | Row) -> list[dict[str, Any]]:
+    """The questions of a `wait` row, without those that were refused and are only remembered there."""
+    return [target for target in row.data["targets"] if not target.get("refused")]
 
 
 _HANDLERS: dict[tuple[str, str], Any] = {

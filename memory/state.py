@@ -68,6 +68,8 @@ class OpenQuestion:
     conversation_id: str
     #: the index of the tool call that asked
     call: int
+    #: empty, or why it was not asked
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +85,10 @@ class Turn:
     """A turn between its message and its last step: all that is needed to go on with it after a crash."""
 
     envelope: Envelope
-    #: of the message's inbox row
+    #: of the message's inbox row (0: it is being written)
     seq: int
+    #: when the store took the message (seconds since 1970)
+    begun_at: float = 0.0
     #: steps that are done
     step: int = 0
     #: the model's answer whose calls are not done yet
@@ -108,7 +112,7 @@ class Turn:
     @property
     def op(self) -> str:
         """The part of an op_id that names this step of this turn."""
-        return f"{self.seq}/{self.step}"
+        return f"{self.envelope.run_id}/{self.step}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

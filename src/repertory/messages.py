@@ -73,17 +73,21 @@ class ReplyTo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:
-    """A message on its way to an agent."""
+    """A message on its way to an agent.
 
+    It holds no clock's time, so that a sender that is not sure can send the very same again under its op_id; when it
+    was sent is when the store took it.
+    """
+
+    #: names the run that this message starts; never used for another message
     run_id: str
     message_id: str
     text: str
     conversation_id: str = DEFAULT_CONVERSATION
     role: Literal["user", "system"] = "user"
     sender: Sender = field(default_factory=Sender)
-    sent_at: float = 0.0
-    #: the run must be over by then (seconds since 1970); None: the agent's own default applies
-    deadline_at: float | None = None
+    #: the run must be over this many seconds after the store took the message; None: the agent's default
+    within_s: float | None = None
     max_steps: int | None = None
     reply_to: ReplyTo | None = None
     #: a JSON schema that the final answer must satisfy
