@@ -1,7 +1,9 @@
 """A tool's description for the model, made from a Python function: its signature and its docstring.
 
-Types come from the annotations (pydantic knows how each looks in JSON schema), words from the docstring in Google's
-style. A function whose arguments cannot be described is refused when the tool is made, not when a model calls it.
+Types come from the annotations, words from the docstring in Google's style. The plain types are translated here;
+for all others pydantic knows how they look in JSON schema. It is loaded only then: the built-in tools do without it,
+so an agent's process does too. A function whose arguments cannot be described is refused when the tool is made, not
+when a model calls it.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import textwrap
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import pydantic
+from types import NoneType, UnionType
+from typing import Any, Literal
 
 from repertory.errors import ToolError
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Return|Yields|Raises|Examples?|Notes?|Attributes):\s*$")
+_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _ARGUMENT = re.compile(r"^(\*{0,2}\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 
 
@@ -32,6 +34,14 @@ class Signature:
     parameters: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Argument:
+    type: Any
+    #: Ellipsis: it must be given
+    default: Any
+    description: str
+
+
 def describe(function: Callable[..., Any], *, skip: int = 0) -> Signature:
     """The function's name, its docstring's text, and the schema of its arguments.
 
@@ -41,16 +51,16 @@ def describe(function: Callable[..., Any], *, skip: int = 0) -> Signature:
     name = function.__name__
     text, words = parse_docstring(inspect.getdoc(function) or "")
     hints = _hints(function)
-    fields: dict[str, Any] = {}
+    arguments: dict[str, _Argument] = {}
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ToolError(f"tool {name}: argument {parameter} cannot be given by name; models give all by name")
         if parameter.name not in hints:
             raise ToolError(f"tool {name}: argument {parameter.name!r} needs a type annotation, such as `: str`")
         default = ... if parameter.default is parameter.empty else parameter.default
-        info = pydantic.Field(default, description=words.get(parameter.name) or None)
-        fields[parameter.name] = (hints[parameter.name], info)
-    return Signature(name=name, description=text, parameters=_schema(name, fields))
+        arguments[parameter.name] = _Argument(type=hints[parameter.name], default=default,
+                                              description=words.get(parameter.name, ""))
+    return Signature(name=name, description=text, parameters=_plainly(arguments) or _by_pydantic(name, arguments))
 
 
 def parse_docstring(docstring: str) -> tuple[str, dict[str, str]]:
@@ -88,7 +98,43 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         raise ToolError(f"tool {function.__name__}: its annotations cannot be read: {error}") from error
 
 
-def _schema(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _plainly(arguments: dict[str, _Argument]) -> dict[str, Any] | None:
+    """The schema of arguments that all have plain types; None if one has another."""
+    properties: dict[str, dict[str, Any]] = {}
+    for name, argument in arguments.items():
+        prop = _plain(argument.type, optional=argument.default is None)
+        if prop is None:
+            return None
+        if argument.default is not None and argument.default is not ...:
+            prop["default"] = argument.default
+        if argument.description:
+            prop["description"] = argument.description
+        properties[name] = prop
+    required = [name for name, argument in arguments.items() if argument.default is ...]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _plain(annotation: Any, *, optional: bool = False) -> dict[str, Any] | None:
+    if isinstance(annotation, type) and annotation in _PLAIN:
+        return {"type": _PLAIN[annotation]}
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal and all(isinstance(part, str) for part in parts):
+        return {"type": "string", "enum": list(parts)}
+    if origin is list and (items := _plain(parts[0])) is not None:
+        return {"type": "array", "items": items}
+    if origin in (typing.Union, UnionType) and optional:
+        others = [part for part in parts if part is not NoneType]
+        return _plain(others[0]) if len(others) == 1 else None
+    return None
+
+
+def _by_pydantic(name: str, arguments: dict[str, _Argument]) -> dict[str, Any]:
+    import pydantic  # half a second and 10 MB: only for tools that need it
+
+    fields: dict[str, Any] = {
+        key: (argument.type, pydantic.Field(argument.default, description=argument.description or None))
+        for key, argument in arguments.items()
+    }
     try:
         model: type[pydantic.BaseModel] = pydantic.create_model(name, **fields)
         schema = model.model_json_schema()

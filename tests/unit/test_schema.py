@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,6 +85,34 @@ def test_a_function_that_a_model_cannot_call_is_refused():
         describe(unnamed)
     with pytest.raises(ToolError, match="'value' needs a type annotation"):
         describe(untyped)
+
+
+def test_plain_types_are_described_alike_with_and_without_pydantic():
+    def plain(a: str, b: int = 3, c: list[str] | None = None, d: Literal["x", "y"] = "x", e: float | None = None,
+              f: list[list[bool]] = []):  # noqa: B006
+        """Does it.
+
+        Args:
+            a: The first.
+        """
+
+    def with_another(a: str, g: dict[str, int], b: int = 3, c: list[str] | None = None, d: Literal["x", "y"] = "x",
+                     e: float | None = None, f: list[list[bool]] = []):  # noqa: B006
+        """Does it.
+
+        Args:
+            a: The first.
+        """
+
+    ours, theirs = describe(plain).parameters, describe(with_another).parameters
+    del theirs["properties"]["g"]
+    theirs["required"].remove("g")
+    assert ours == theirs
+
+
+def test_the_built_in_tools_are_described_without_pydantic():
+    code = "import sys, repertory.tools.registry; assert 'pydantic' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_a_docstring_may_have_sections_in_any_order_and_arguments_with_types():
