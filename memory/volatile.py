@@ -58,6 +58,15 @@ class VolatileStore:
         """See `journal.Store.ask`."""
         return self.index.answer(question, **arguments)
 
+    async def since(self, after: int, *, limit: int = 256) -> tuple[Row, ...]:
+        """The oldest rows of all streams with seq > `after`: what projections feed on."""
+        return tuple(self._rows[after:after + limit])
+
+    @property
+    def last_seq(self) -> int:
+        """The newest row."""
+        return self.index.last_seq
+
     def _row(self, seq: int) -> Row:
         return self._rows[seq - 1]
 

@@ -1,0 +1,68 @@
+"""From texts to vectors. Embedding is never part of a step: the projector does it, and search for its one question.
+
+The embedder here needs no model and no network. It finds texts that share words and parts of words, spelled alike;
+it knows nothing of meaning. Others are anything that is called like it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from repertory.memory.terms import terms
+
+#: a word counts this much, one of its three-letter parts this much
+_WORD_WEIGHT, _PART_WEIGHT = 1.0, 0.3
+
+
+class Embedder(Protocol):
+    """Makes vectors. Two with the same `name` and `size` must agree: vectors of another are made anew."""
+
+    name: str
+    #: numbers in a vector
+    size: int
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text. Raises ModelError when it cannot now: it is asked again later."""
+
+
+class HashedWords:
+    """Words and their parts, hashed to places of a vector (Weinberger et al., *Feature Hashing*, ICML 2009)."""
+
+    name = "hashed-words-1"
+
+    def __init__(self, size: int = 256) -> None:
+        """`size`: numbers in a vector."""
+        self.size = size
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `Embedder`; never raises."""
+        return [self._vector(text) for text in texts]
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.0] * self.size
+        for feature, weight in _features(text):
+            digest = int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "big")
+            vector[(digest >> 1) % self.size] += weight if digest & 1 else -weight
+        length = math.sqrt(sum(value * value for value in vector))
+        return [value / length for value in vector] if length else vector
+
+
+def _features(text: str) -> Iterator[tuple[str, float]]:
+    counts: dict[str, int] = {}
+    for term in terms(text):
+        counts[term] = counts.get(term, 0) + 1
+    for term, count in counts.items():
+        weight = 1 + math.log(count)
+        yield term, weight * _WORD_WEIGHT
+        padded = f"<{term}>"
+        for start in range(len(padded) - 2):
+            yield padded[start:start + 3], weight * _PART_WEIGHT
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """How alike two vectors point: 1.0 the same way, 0.0 when one is all zeros."""
+    lengths = math.sqrt(sum(a * a for a in one)) * math.sqrt(sum(b * b for b in other))
+    return sum(a * b for a, b in zip(one, other, strict=True)) / lengths if lengths else 0.0
