@@ -1,0 +1,96 @@
+"""What a running instance consists of: which actors, in which order, and what each of them is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repertory.actors.pool import PoolLimits
+from repertory.actors.shell import Launch, RayRef, Recipe, launch
+from repertory.errors import OutcomeUnknown
+from repertory.llm.settings import GatewaySettings
+
+STORE, MODELS, READER, BLOCKS, DIRECTORY = "store", "models", "reader", "blocks", "directory"
+#: what each service must answer before the instance counts as running; the store first: its refusal is the reason
+FIRST_QUESTIONS = {STORE: ("ask", "statistics"), DIRECTORY: ("status",), MODELS: ("status",), BLOCKS: ("find",)}
+#: seconds that an actor may take to come up (LanceDB's import on a machine under load; a journal to replay)
+UP_S = 180.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What an instance is started with."""
+
+    database: Path
+    database_id: str
+    #: where its Ray can be reached, `host:port`
+    ray_address: str
+    #: the Ray node that has the database's disk
+    node_id: str
+    #: nothing starts that Ray again when it dies, so that its processes end with it
+    private: bool
+    live_cap: int
+    limits: PoolLimits
+    idle_s: float | None
+    models: GatewaySettings
+    #: environment variables for the gateway, with their values
+    secrets: dict[str, str]
+    #: makes the pooled processes from references by name; None: the agents of this package
+    process: Recipe | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The Ray namespace of the database."""
+        return namespace_of(self.database_id)
+
+
+def namespace_of(database_id: str) -> str:
+    """The Ray namespace of a database."""
+    return f"repertory-{database_id}"
+
+
+def reference(database_id: str, name: str) -> RayRef:
+    """One of the instance's services, by its name."""
+    return RayRef(name, namespace_of(database_id))
+
+
+async def start_instance(plan: Plan) -> None:
+    """Start the services. Their processes come up side by side; who needs the store waits for it.
+
+    Raises what the store's opening raised (DatabaseLocked, DatabaseDamaged), or OutcomeUnknown.
+    """
+    refs = {name: launch(recipe, replace(_like(plan), name=name, restarts=True, node_id=node_id))
+            for name, (recipe, node_id) in _services(plan).items()}
+    for name, question in FIRST_QUESTIONS.items():
+        try:
+            await refs[name].call(*question, timeout_s=UP_S)
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(f"the {name} actor did not come up: {error.message}") from None
+
+
+def _like(plan: Plan) -> Launch:
+    return Launch(name="", namespace=plan.namespace, gcs=plan.ray_address if plan.private else "")
+
+
+def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
+    """What makes each service, and the node that it must run on (empty: any)."""
+    store, directory = (reference(plan.database_id, name) for name in (STORE, DIRECTORY))
+    module = "repertory.actors.services"
+    return {
+        STORE: (Recipe(module="repertory.actors.store", function="make_store", arguments={
+            "database": str(plan.database), "database_id": plan.database_id, "directory": directory,
+            "ray_address": plan.ray_address}), plan.node_id),
+        DIRECTORY: (Recipe(module=module, function="make_directory", arguments={
+            "store": store, "process": plan.process or _agents(plan), "like": _like(plan), "live_cap": plan.live_cap,
+            "limits": plan.limits, "idle_s": plan.idle_s}), ""),
+        MODELS: (Recipe(module=module, function="make_models", arguments={"settings": plan.models},
+                        secrets=plan.secrets), ""),
+        BLOCKS: (Recipe(module=module, function="make_coordinator", arguments={"store": store}), ""),
+    }
+
+
+def _agents(plan: Plan) -> Recipe:
+    """The processes in which agents live."""
+    names = {"store": STORE, "models": MODELS, "blocks": BLOCKS, "directory": DIRECTORY}
+    return Recipe(module="repertory.actors.host", function="make_process",
+                  arguments={key: reference(plan.database_id, name) for key, name in names.items()})

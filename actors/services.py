@@ -1,0 +1,35 @@
+"""What makes an instance's services in their own processes: the directory, the gateway, the coordinator of blocks."""
+
+from __future__ import annotations
+
+import time
+
+from repertory.actors.coordinator import BlockCoordinator
+from repertory.actors.directory import Directory
+from repertory.actors.handles import StoreHandle
+from repertory.actors.models import ModelActor
+from repertory.actors.pool import PoolLimits
+from repertory.actors.shell import Launch, RayRef, Recipe
+from repertory.actors.spawner import RaySpawner
+from repertory.ids import IdSource
+from repertory.llm.settings import GatewaySettings
+
+
+async def make_directory(store: RayRef, process: Recipe, like: Launch, live_cap: int, limits: PoolLimits,
+                         idle_s: float | None) -> Directory:
+    """A directory that has learnt who there is. `process` makes the pooled processes, launched `like` this."""
+    ids = IdSource()
+    directory = Directory(StoreHandle(store), RaySpawner(process, like, ids), live_cap=live_cap, limits=limits,
+                          idle_s=idle_s, now=time.time, ids=ids)
+    await directory.start()
+    return directory
+
+
+async def make_models(settings: GatewaySettings) -> ModelActor:
+    """The gateway; it reads the keys from this process's environment."""
+    return ModelActor(settings)
+
+
+async def make_coordinator(store: RayRef) -> BlockCoordinator:
+    """A coordinator; it claims its epoch when it first writes."""
+    return BlockCoordinator(StoreHandle(store), IdSource())

@@ -1,0 +1,53 @@
+"""The store's process: it claims the database, opens the journal, and signals the directory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from repertory.actors.shell import RayRef
+from repertory.errors import DatabaseLocked, StorageError
+from repertory.memory.disk import LocalDisk
+from repertory.memory.durable import DurableStore
+from repertory.memory.lancetables import LanceTables
+from repertory.memory.lock import DatabaseLock
+
+#: seconds in which a store that is about to end (its raylet was killed) may still hold the database
+DYING_S = 15.0
+#: seconds between two tries to take the lock
+TRY_S = 0.1
+
+
+async def make_store(database: str, database_id: str, directory: RayRef, ray_address: str) -> DurableStore:
+    """Open the database in that folder; a new one gets `database_id`.
+
+    Raises DatabaseLocked, DatabaseDamaged, StorageFull.
+    """
+    folder = Path(database)
+    lock = await _taken(folder, ray_address)
+    try:
+        return await DurableStore.open(
+            LocalDisk(folder), LanceTables(folder), new_id=lambda: database_id, now=time.time,
+            on_inbox=lambda agent_id: directory.tell("wake", agent_id), on_stop=_end,
+        )
+    except StorageError:
+        lock.release()
+        raise
+
+
+async def _taken(folder: Path, ray_address: str) -> DatabaseLock:
+    deadline = asyncio.get_running_loop().time() + DYING_S
+    while True:
+        try:
+            return DatabaseLock.take(folder, now=time.time(), ray_address=ray_address)
+        except DatabaseLocked:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(TRY_S)
+
+
+def _end(error: StorageError) -> None:
+    """After a failed sync nobody knows what is on the disk but a process that opens it anew: Ray starts one."""
+    os._exit(1)
