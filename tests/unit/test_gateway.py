@@ -73,6 +73,13 @@ class Controlled:
         pass
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 async def test_what_may_pass_is_tried_again() -> None:
     model = Scripted([AWAY, ModelTimeout("slow"), RateLimited("busy", retry_after_s=None), "at last"])
     gateway = gateway_of(model)
@@ -120,8 +127,7 @@ async def test_when_the_provider_asks_for_quiet_everyone_is_quiet() -> None:
 
     gateway = gateway_of(Scripted(script))
     first = asyncio.create_task(gateway.answer(request(user("1"), request_id="1")))
-    while not sent:
-        await asyncio.sleep(0)
+    await until(lambda: bool(sent))
     await asyncio.gather(first, gateway.answer(request(user("2"), request_id="2")))
     assert len(sent) == 3
     assert min(sent[1:]) - sent[0] >= 0.049
@@ -273,14 +279,10 @@ async def test_a_provider_that_is_down_is_probed_by_one_while_the_others_wait() 
                         open_most_s=0.005)  # fmt: skip
     gateway = gateway_of(model, patience)
     asked = [asyncio.create_task(gateway.answer(request(user("?"), request_id=str(n)))) for n in range(20)]
-    while not gateway.status()["held_back"]:
-        await asyncio.sleep(0.001)
-    while model.now:
-        await asyncio.sleep(0)
+    await until(lambda: gateway.status()["held_back"] and not model.now)
     model.most = 0
     before = model.asked
-    while model.asked < before + 5:
-        await asyncio.sleep(0.001)
+    await until(lambda: model.asked >= before + 5)
     assert model.most == 1, "one at a time while it is down"
     up = True
     answers = await asyncio.gather(*asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -26,9 +27,9 @@ class AnthropicWire:
         wanted = [] if answered else [m for m in DIRECTIVE.findall(text) if m[0] in offered]
         if wanted:
             return Reply(calls=tuple((f"toolu_{n}", name, given) for n, (name, given) in enumerate(wanted)))
-        if "final_answer" in offered:
-            value = sample_of(offered["final_answer"]["input_schema"])
-            return Reply(calls=(("toolu_final", "final_answer", json.dumps(value)),))
+        if "answer_in_form" in offered:
+            value = sample_of(offered["answer_in_form"]["input_schema"])
+            return Reply(calls=(("toolu_final", "answer_in_form", json.dumps(value)),))
         return Reply(text=f"ok: {text}")
 
     def whole(self, reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +80,8 @@ _INPUT = {"input_tokens": 6, "cache_creation_input_tokens": 2, "cache_read_input
 def _check(body: dict[str, Any]) -> None:
     """Alternating roles, no empty text, every call answered right after it, results first."""
     roles = [message["role"] for message in body["messages"]]
-    assert roles[0] == "user" and roles[-1] == "user", roles
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False)), roles
+    assert {roles[0], roles[-1]} == {"user"}, roles
+    assert all(one != other for one, other in itertools.pairwise(roles)), roles
     assert body["max_tokens"] > 0
     open_calls: list[str] = []
     for message in body["messages"]:

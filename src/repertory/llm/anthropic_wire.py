@@ -10,7 +10,7 @@ from repertory.llm.conversation import arguments_of, prepare
 from repertory.messages import Message
 
 #: the API has no schema for answers on all models, but tools have one: the model answers by calling this
-FINAL_TOOL = "final_answer"
+FINAL_TOOL = "answer_in_form"
 
 Block = dict[str, Any]
 

@@ -50,6 +50,9 @@ from repertory.llm.offline_tasks import (
 from repertory.llm.protocol import ModelAnswer, ModelRequest, OnDelta, ToolSpec
 from repertory.messages import ToolCall, Usage
 
+#: the tool by which an agent wants an answer in a schema (see `memory.turn`)
+_FINAL_ANSWER = "final_answer"
+_CITED = re.compile(r"^(?:\"(?P<text>.*)\" \(from .*\)|\[[^\]]+\] (?P<sentence>.+))$", re.M)
 #: a rough measure; it has no tokens of its own
 _CHARS_PER_TOKEN = 4
 
@@ -154,8 +157,9 @@ def _perform(move: Move, now: Situation) -> tuple[str, tuple[ToolCall, ...]]:
         calls = ()
     if not calls:
         if request.returns is not None and not demanded:
-            return json.dumps(fill(request.returns, text or now.text), ensure_ascii=False), ()
-        name = demanded or ("send_message" if text and "send_message" in now.tools else "")
+            return json.dumps(fill(request.returns, _plain(text or now.text)), ensure_ascii=False), ()
+        ways = (_FINAL_ANSWER, "send_message") if text else ()
+        name = demanded or next((way for way in ways if way in now.tools), "")
         if not name and request.tool_choice == "required" and now.tools:
             name = next(iter(now.tools))
         if not name:
@@ -167,10 +171,15 @@ def _perform(move: Move, now: Situation) -> tuple[str, tuple[ToolCall, ...]]:
 
 def _speak(name: str, text: str, tool: ToolSpec) -> Call:
     """Say `text` through a tool: as its message, or as whatever text it wants."""
-    if "message" in (tool.parameters.get("properties") or {}):
+    if name != _FINAL_ANSWER and "message" in (tool.parameters.get("properties") or {}):
         return Call(name, {"message": text}, thought="I answer.", again=False)
-    form = fill(tool.parameters, text)
+    form = fill(tool.parameters, _plain(text))
     return Call(name, form if isinstance(form, dict) else {}, thought="I answer.", again=False)
+
+
+def _plain(text: str) -> str:
+    """What it says without quotation marks and sources, to fill in forms with."""
+    return _CITED.sub(lambda cited: cited["text"] or cited["sentence"], text)
 
 
 def _tool_call(call: Call, now: Situation, number: int) -> ToolCall:

@@ -208,6 +208,6 @@ def _facts(transcript: str) -> list[str]:
     spoken = [match["text"] for match in _SPOKEN_BY_USER.finditer(transcript)]
     out: dict[str, None] = {}
     for sentence in sentences("\n".join(spoken)):
-        if _FIRST_PERSON.search(sentence) and not is_question(sentence) and len(stems(sentence)) > 1:
+        if _FIRST_PERSON.search(sentence) and not is_question(sentence) and stems(sentence):
             out.setdefault(sentence)
     return list(out)
