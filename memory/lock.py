@@ -1,4 +1,4 @@
-"""One writer a database: a lock file, and a watchdog that ends a process whose parent is gone.
+"""One writer a database: a lock file.
 
 The lock itself is the kernel's (`flock`), so it goes with the process that holds it, however that ends. What the file
 says is for people and for a second program, which finds the running instance by it.
@@ -10,17 +10,13 @@ import fcntl
 import json
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repertory.errors import DatabaseLocked
 
 LOCK_FILE = "lock"
-#: seconds between two looks at the parent
-_WATCH_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,21 +85,3 @@ def _refusal(folder: Path) -> DatabaseLocked:
     return DatabaseLocked(
         f"the database {folder} is open in process {holder.pid} on {holder.host or 'an unknown host'} since {when}: "
         "connect to that one, or end it first", holder=asdict(holder))
-
-
-def exit_with_parent(parent_pid: int | None = None, *, leave: Callable[[int], None] = os._exit) -> threading.Thread:
-    """End this process, at once, when its parent is gone. A raylet that is killed takes its actors along this way.
-
-    (Measured: without it an orphaned store still held its lock after 40 s.) `parent_pid`: the parent to watch, by
-    default the present one; `leave` is called with exit code 1.
-    """
-    watched = os.getppid() if parent_pid is None else parent_pid
-
-    def watch() -> None:
-        while os.getppid() == watched:
-            time.sleep(_WATCH_S)
-        leave(1)
-
-    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
-    thread.start()
-    return thread

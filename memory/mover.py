@@ -61,15 +61,20 @@ class Mover:
 
     def poke(self) -> None:
         """Rows were synced."""
-        if self._resting or self._recent.unmoved_count >= self._tuning.move_rows:
+        if self._resting or self._waiting >= self._tuning.move_rows:
             self._wake.set()
+
+    @property
+    def _waiting(self) -> int:
+        """How many rows could be moved."""
+        return min(self._recent.unmoved_count, max(0, self._tail.synced - self._chain.moved))
 
     async def _run(self) -> None:
         while not self._closing:
             woken = await self._rest()
             try:
                 if not self._closing:
-                    await self._step(idle=not woken and not self._recent.unmoved_count)
+                    await self._step(idle=not woken and not self._waiting)
             except (SyncFailed, WriteInterrupted):
                 return  # the tail has told the store
             except OSError as error:
@@ -78,7 +83,7 @@ class Mover:
 
     async def _rest(self) -> bool:
         """Wait until there is something to do; False if that is because nothing happened for long."""
-        waiting = self._recent.unmoved_count
+        waiting = self._waiting
         if waiting >= self._tuning.move_rows:
             return True
         self._resting = not waiting
