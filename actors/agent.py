@@ -217,7 +217,8 @@ class Agent:
         """Bring the copies of shared blocks up to date."""
         known = known_versions(self.state)
         if known:
-            self.state = with_versions(self.state, await self.surroundings.blocks.read_since(known))
+            news = await self.surroundings.blocks.read_since(known)
+            self.state = with_versions(self.state, news)  # the state of now: other turns went on meanwhile
 
     async def context_window(self) -> int:
         """Tokens of a request and its answer together."""

@@ -188,8 +188,8 @@ def _call(op: Op, task: Order, serial: int, number: int, request: ModelRequest) 
             arguments = {"match_all": [op.arguments[0]], "match_some": [], "message": str(op.message)}
         case "keep":
             name, arguments = "archival_memory_insert", {"content": line, "tags": [task.token]}
-        case "tool":
-            name, arguments = op.arguments[0], {"line": line}
+        case "chore":
+            name, arguments = "chore", {"line": line}
         case _:
             name, arguments = "conversation_search", {"query": task.token}
     tool = next((tool for tool in request.tools if tool.name == name), None)

@@ -144,7 +144,7 @@ class Postmortem:
                        row.seq, agent_id, consumed[agent_id, row.seq])
             self._must(run_id in ended, "P5", "run %s of %s has not ended", run_id, agent_id)
             if run_id in ended:
-                due = row.data.get("deadline_at") or row.at + DEFAULT_DEADLINE_S
+                due = row.at + row.data.get("within_s", DEFAULT_DEADLINE_S)
                 late_s = ended[run_id].at - max(due, self._healed_at)
                 self._must(late_s < GRACE_S, "P5", "run %s ended %.1f s after its deadline", run_id, late_s)
         for sent in self._ledger.sent:

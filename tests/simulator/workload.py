@@ -68,6 +68,11 @@ class Person:
             again = self._prepared(step, f"m{step.number}r")
             await self._asked(again, str(self._order(step, again)), tries=1)
 
+    async def tell(self, sent: Sent, what: Order) -> None:
+        """Send a message and wait for its answer."""
+        self._ledger.sent.append(sent)
+        await self._asked(sent, str(what), tries=TRIES)
+
     async def _asked(self, sent: Sent, text: str, *, tries: int) -> None:
         envelope = self._envelope(sent, text)
         for _ in range(tries):
@@ -237,7 +242,7 @@ def order_of(rng: random.Random, token: str, agents: list[str], labels: list[str
 
 
 def _op(rng: random.Random, token: str, agents: list[str], labels: list[str], depth: int) -> Op:
-    verbs = {"append": 3, "note": 2, "insert": 1, "keep": 1, "think": 1}
+    verbs = {"append": 3, "note": 2, "insert": 1, "keep": 1, "think": 1, "chore": 1}
     if depth:
         verbs |= {"ask": 4, "post": 2, "cast": 1}
     verb = rng.choices(list(verbs), weights=list(verbs.values()))[0]

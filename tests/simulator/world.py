@@ -62,7 +62,10 @@ class World:
         self.storage = Storage(self)
         self.model = SimModel(self._rng("model"), self.trace, Temper(), plan.window, self.auditor)
         self.spawner = SimSpawner(self)
+        self.tool_rng = self._rng("tools")
         self.healed_at = EPOCH
+        #: nothing goes wrong now
+        self.healthy = True
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self.plan.seed}/{name}")
@@ -175,6 +178,7 @@ class World:
         self.network.weather = self.plan.weather
         self.disk.wear = self.plan.wear
         self.model.temper = self.plan.temper
+        self.healthy = self.plan.calm
         misfortune = Misfortune(self)
         for fault in self.plan.faults:
             self.loop.call_later(fault.at, misfortune.strike, fault, context=self.outside)
@@ -182,7 +186,7 @@ class World:
     def _heal(self) -> None:
         """From now on nothing goes wrong any more."""
         self.trace.note("story", "everything heals")
-        self.healed_at = self.now()
+        self.healed_at, self.healthy = self.now(), True
         self.network.weather, self.disk.wear, self.model.temper = Weather(), Wear(), Temper()
         self.network.mend()
         self.disk.crash.countdown = None
