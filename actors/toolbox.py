@@ -47,9 +47,9 @@ class Toolbox:
         self._kind = kind
         self._tools = {tool.name: tool for tool in registry.choose(spec.tools)}
         for source in spec.custom_tools:
-            retry = "never" if source.retry == "never" else "safe"
-            self._tools[source.name] = Tool(name=source.name, description=source.description,
-                                            parameters=source.parameters, source=source.source, retry=retry)
+            self._tools[source.name] = Tool(
+                name=source.name, description=source.description, parameters=source.parameters, source=source.source,
+                retry="never" if source.retry == "never" else "safe")
         self._specs: dict[bool, tuple[ToolSpec, ...]] = {}
 
     def specs(self, *, reasons: bool, returns: Mapping[str, Any] | None) -> tuple[ToolSpec, ...]:

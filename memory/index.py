@@ -380,7 +380,8 @@ class JournalIndex:
         every, some = list(match_all), list(match_any)
         chosen: Iterable[str] = self.agents
         if every:
-            chosen = min((self.tagged.get(tag, {}) for tag in every), key=len)
+            tagged = [self.tagged.get(tag, {}) for tag in every]
+            chosen = min(tagged, key=len)
         elif some:
             chosen = dict.fromkeys(agent_id for tag in some for agent_id in self.tagged.get(tag, {}))
         entries = [self.agents[a] for a in chosen]

@@ -205,7 +205,7 @@ class _Inner:
 
 
 @functools.cache
-def _plan(cls: type) -> tuple[tuple[str, Any, _Inner | None], ...]:
+def _plan(cls: Any) -> tuple[tuple[str, Any, _Inner | None], ...]:
     """For each field: its name, its default, and what lies inside."""
     hints = get_type_hints(cls)
     return tuple((spec.name, _default(spec), _inner(hints[spec.name])) for spec in dataclasses.fields(cls))
