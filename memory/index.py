@@ -380,8 +380,7 @@ class JournalIndex:
         every, some = list(match_all), list(match_any)
         chosen: Iterable[str] = self.agents
         if every:
-            tagged = [self.tagged.get(tag, {}) for tag in every]
-            chosen = min(tagged, key=len)
+            chosen = min((self.tagged.get(tag, {}) for tag in every), key=lambda tagged: len(tagged))
         elif some:
             chosen = dict.fromkeys(agent_id for tag in some for agent_id in self.tagged.get(tag, {}))
         entries = [self.agents[a] for a in chosen]
@@ -433,6 +432,8 @@ class JournalIndex:
     def reserve(self, *, agent_id: str, op_id: str) -> None:
         """Keep a place in an inbox for the message `op_id`, so that its commit cannot fail for capacity."""
         self._agent(agent_id)
+        if op_id in self.ops:
+            return  # it is there already; its sender only does not know
         held = self._reserved.setdefault(agent_id, {})
         if op_id not in held and len(held) + len(self.inboxes.get(agent_id, ())) >= INBOX_BOUND:
             raise InboxFull(f"{self.agents[agent_id].name} has {INBOX_BOUND} messages waiting: try again later",

@@ -8,7 +8,6 @@ way into an inbox: the message and what its delivery needs, nothing else. Both t
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -204,9 +203,19 @@ class _Inner:
     raw: bool = False
 
 
-@functools.cache
-def _plan(cls: Any) -> tuple[tuple[str, Any, _Inner | None], ...]:
+_Plan = tuple[tuple[str, Any, _Inner | None], ...]
+#: made once for each class
+_PLANS: dict[Any, _Plan] = {}
+
+
+def _plan(cls: Any) -> _Plan:
     """For each field: its name, its default, and what lies inside."""
+    if cls not in _PLANS:
+        _PLANS[cls] = _planned(cls)
+    return _PLANS[cls]
+
+
+def _planned(cls: Any) -> _Plan:
     hints = get_type_hints(cls)
     return tuple((spec.name, _default(spec), _inner(hints[spec.name])) for spec in dataclasses.fields(cls))
 
