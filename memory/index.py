@@ -378,9 +378,9 @@ class JournalIndex:
                     limit: int | None = None) -> list[dict[str, Any]]:
         """Agents in order of creation that carry all of `match_all` and one of `match_any` (if any is given)."""
         every, some = list(match_all), list(match_any)
-        chosen: Iterable[str] = self.agents
+        chosen: dict[str, Any] = self.agents
         if every:
-            chosen = min((self.tagged.get(tag, {}) for tag in every), key=lambda tagged: len(tagged))
+            chosen = min((self.tagged.get(tag, {}) for tag in every), key=len)
         elif some:
             chosen = dict.fromkeys(agent_id for tag in some for agent_id in self.tagged.get(tag, {}))
         entries = [self.agents[a] for a in chosen]
