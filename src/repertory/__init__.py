@@ -9,6 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repertory.api.agent import Agent as Agent
+    from repertory.api.blocks import SharedBlock as SharedBlock
+    from repertory.api.conversation import Conversation as Conversation
+    from repertory.api.conversation import PostedMessage as PostedMessage
+    from repertory.api.opening import open as open
+    from repertory.api.opening import open_sync as open_sync
+    from repertory.api.replies import Broadcast as Broadcast
+    from repertory.api.replies import Event as Event
+    from repertory.api.replies import Reply as Reply
+    from repertory.api.system import System as System
     from repertory.errors import AgentNotFound as AgentNotFound
     from repertory.errors import BlockConflict as BlockConflict
     from repertory.errors import BlockLimitExceeded as BlockLimitExceeded
@@ -26,6 +36,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "api.agent": ("Agent",),
+    "api.conversation": ("Conversation", "PostedMessage"),
+    "api.blocks": ("SharedBlock",),
+    "api.opening": ("open", "open_sync"),
+    "api.replies": ("Broadcast", "Event", "Reply"),
+    "api.system": ("System",),
     "errors": ("AgentNotFound", "BlockConflict", "BlockLimitExceeded", "ConfigError", "DeadlineExceeded", "NameTaken",
                "RepertoryError", "RunFailed", "UnknownModel"),
     "memory.block": ("Block",),

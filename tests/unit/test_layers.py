@@ -36,10 +36,14 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, known: dict[str, Path]) -> dict[str, int]:
-    """The modules of the package that `path` imports, at its top or inside functions, with the line."""
+def imports(path: Path, known: dict[str, Path], *, for_types: bool = True) -> dict[str, int]:
+    """The modules of the package that `path` imports, at its top or inside functions, with the line.
+
+    `for_types`: also those that are imported for type checkers only.
+    """
     found: dict[str, int] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree if for_types else _Running().visit(tree)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -52,6 +56,15 @@ def imports(path: Path, known: dict[str, Path]) -> dict[str, int]:
             if name and not (name == "repertory" and isinstance(node, ast.ImportFrom)):
                 found.setdefault(name, node.lineno)
     return found
+
+
+class _Running(ast.NodeTransformer):
+    """Drops what only type checkers see."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse
+        return self.generic_visit(node)
 
 
 def layer(module: str) -> int | None:
@@ -81,7 +94,8 @@ def test_each_module_imports_only_from_its_own_layer_and_those_to_the_left() -> 
 
 def test_no_module_imports_itself_through_others() -> None:
     known = modules()
-    graph = {module: sorted(imports(path, known)) for module, path in known.items() if module != "repertory"}
+    graph = {module: sorted(imports(path, known, for_types=False))
+             for module, path in known.items() if module != "repertory"}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
