@@ -61,6 +61,7 @@ class CallRunner:
         self._now = surroundings.now()
         self.execution = Execution(workspace=Workspace(state, surroundings, self._now))
         self.execution.outside.update(turn.results)
+        self._outside_effects = self.execution.workspace.effects()
 
     async def run_outside(self) -> None:
         """Carry out what reaches outside and has no result yet; questions to other agents are only collected."""
@@ -69,6 +70,12 @@ class CallRunner:
                 continue
             if not self._toolbox.is_pure(call, self._state):
                 await self._run_outside(index, call)
+        self._outside_effects = self.execution.workspace.effects()
+
+    def rebase(self, state: AgentState) -> None:
+        """Memory has changed meanwhile: what needs only that is carried out again, on the state as it is now."""
+        self._state = self.execution.workspace.base = state
+        self.execution.workspace.restore(self._outside_effects)
 
     async def run_inside(self) -> None:
         """Carry out what needs only the agent's own memory; afterwards every call has its result."""
@@ -121,7 +128,7 @@ class CallRunner:
         workspace.op = self._op(index)
         mine = [question for question in self._turn.questions if question.call == index]
         workspace.asked = tuple(question.agent_id for question in mine) if mine else None
-        before = (dict(workspace.changed), len(workspace.said), len(workspace.posts), len(workspace.passages))
+        before = workspace.effects()
         try:
             outcome = await self._carry_out(call)
             if isinstance(outcome, Wait):
@@ -130,10 +137,10 @@ class CallRunner:
         except (RouteError, StorageError):
             raise  # nothing that a model could mend: this activation cannot go on
         except RepertoryError as error:
-            self._undo(before)
+            workspace.restore(before)
             return CallResult(text=error.message, failed=True)
         except Exception as error:  # a tool of ours broke: the model is told, the run goes on
-            self._undo(before)
+            workspace.restore(before)
             text = f"Error executing function {call.name}: {type(error).__name__}: {error}"
             return CallResult(text=text[:1_000], failed=True)
 
@@ -194,11 +201,6 @@ class CallRunner:
             name=call.name, failed=self.execution.results[index].failed, heartbeat=wants_heartbeat(call),
             terminal=tool is not None and tool.terminal, builtin=tool is not None and tool.function is not None,
         )
-
-    def _undo(self, before: tuple[dict[str, Any], int, int, int]) -> None:
-        workspace = self.execution.workspace
-        workspace.changed, said, posts, passages = before
-        del workspace.said[said:], workspace.posts[posts:], workspace.passages[passages:]
 
     def _op(self, index: int) -> str:
         return f"{self._state.id}/{self._turn.op}/{index}"

@@ -155,17 +155,20 @@ class TurnRunner:
     # --- carrying out the calls ---------------------------------------------------------------------------------------
 
     async def _execute(self, settle: bool) -> None:
-        agent, turn = self._agent, self._progress.turn
-        calls = self._calls = CallRunner(agent.state, turn, self._toolbox, agent.surroundings,
-                                         replies=agent.arrivals.replies, resumed=self._resumed)
+        agent, calls = self._agent, self._calls
+        if calls is None:
+            calls = CallRunner(agent.state, self._progress.turn, self._toolbox, agent.surroundings,
+                               replies=agent.arrivals.replies, resumed=self._resumed)
         if settle:
             await calls.settle(late=not self._progress.cancelled)
         else:
-            await calls.run_outside()
+            if self._calls is None:
+                await calls.run_outside()
             if calls.execution.questions:
                 await self._ask_others(calls.execution)
                 return
             await calls.run_inside()
+        self._calls = calls
         self._progress = machine.executed(self._progress, calls.called(), valued=calls.execution.valued)
 
     async def _ask_others(self, execution: Execution) -> None:
@@ -234,7 +237,8 @@ class TurnRunner:
         agent, turn = self._agent, self._progress.turn
         async with agent.memory:
             if self._calls is not None and self._calls.execution.workspace.base.blocks != agent.state.blocks:
-                self._calls, self._progress = None, dataclasses.replace(self._progress, executed=None)
+                self._calls.rebase(agent.state)
+                self._progress = dataclasses.replace(self._progress, executed=None)
                 return False
             outcome = self._outcome(ending) if ending is not None else None
             rows = [self._step_row(outcome)]

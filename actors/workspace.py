@@ -18,6 +18,9 @@ from repertory.memory.edits import apply_edit
 from repertory.memory.state import AgentState
 from repertory.messages import Envelope, Sender
 
+#: changed blocks, words to the sender, messages to agents, passages
+Effects = tuple[dict[str, Block], tuple[str, ...], tuple[tuple[str, Envelope], ...], tuple[dict[str, Any], ...]]
+
 
 class Workspace:
     """The scratch memory of one step."""
@@ -36,6 +39,15 @@ class Workspace:
         #: whom that call has asked already, when its turn has rested
         self.asked: tuple[str, ...] | None = None
         self._surroundings = surroundings
+
+    def effects(self) -> Effects:
+        """All that the calls have done so far, to come back to."""
+        return dict(self.changed), tuple(self.said), tuple(self.posts), tuple(self.passages)
+
+    def restore(self, effects: Effects) -> None:
+        """Undo what was done since."""
+        changed, said, posts, passages = effects
+        self.changed, self.said, self.posts, self.passages = dict(changed), [*said], [*posts], [*passages]
 
     def block(self, label: str) -> Block:
         """See ToolContext."""

@@ -27,6 +27,8 @@ _EXTRACT = re.compile(
     r"(?P<question>[^\n]+)",
     re.I,
 )
+_TEXT_HEADING = re.compile(r"^\s*(?:the\s+)?(?:text|document)\s*:\s*", re.I | re.M)
+_REPORT = re.compile(r"report_findings\b[^\n]*\bdocument '(?P<document>[^'\n]+)'")
 _MERGE = re.compile(r"\b(?:merge|combine|join)\b[^\n]*\b(?:findings|answers|results|reports)\b", re.I)
 _FINDING = re.compile(r"^\s*(?:[-*•]\s*)?\[(?P<document>[^\]\n]+)\]\s*(?P<sentence>.+?)\s*$", re.M)
 _ASKED = re.compile(r"\b(?:question|answers?(?: the question)?|about|task)\b\s*:\s*(?P<question>[^\n]+)", re.I)
@@ -100,16 +102,25 @@ def merge(now: Situation) -> Move | None:
 
 
 def extract(now: Situation) -> Move | None:
-    """'From the text below, extract the sentences that answer: …': those sentences as they stand, best first."""
+    """'From the text below, extract the sentences that answer: …': those sentences as they stand, best first.
+
+    Told to report them with `report_findings` for a document, it does.
+    """
     asked = _EXTRACT.search(now.text[:4_000])
     if asked is None:
         return None
     # The text stands below the question; a question at the very end has its text above.
     below, above = now.text[asked.end() :], now.text[: asked.start()]
     text = below if below.strip() else above
-    text = re.sub(r"^\s*(?:the\s+)?(?:text|document)\s*:\s*", "", text, flags=re.I)
-    found = rank(asked["question"], sentences(text), most=_EXTRACTED)
-    return Say("\n".join(one.text for one in found) or NOTHING_IN_TEXT)
+    text = _TEXT_HEADING.split(text, maxsplit=1)[-1]
+    found = [one.text for one in rank(asked["question"], sentences(text), most=_EXTRACTED)]
+    report = _REPORT.search(now.text[: asked.end() + 1_000])
+    if report is None or "report_findings" not in now.tools:
+        return Say("\n".join(found) or NOTHING_IN_TEXT)
+    if now.done:
+        return Say(now.done[-1].result)
+    arguments = {"document": report["document"], "sentences": found}
+    return Call("report_findings", arguments, thought="I report what I found.")
 
 
 def split(now: Situation) -> Move | None:
