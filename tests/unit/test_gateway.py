@@ -293,8 +293,10 @@ async def test_a_provider_that_is_down_is_probed_by_one_while_the_others_wait() 
 async def test_a_provider_that_stays_down_is_given_up() -> None:
     patience = Patience(attempts=10_000, backoff_s=0.001, backoff_most_s=0.001, failures_to_open=2, open_s=0.01,
                         open_most_s=0.01, wait_open_s=0.0)  # fmt: skip
-    with pytest.raises(ModelUnavailable):
-        await gateway_of(Scripted(lambda _: AWAY), patience).answer(request(user("?"), timeout_s=0.5))
+    model = Scripted(lambda _: AWAY)
+    with pytest.raises(ModelUnavailable, match="left alone"):
+        await gateway_of(model, patience).answer(request(user("?")))
+    assert len(model.asked) == 2
 
 
 async def test_no_more_answers_are_under_way_than_the_provider_may_have() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from repertory.errors import ModelUnavailable
 from repertory.llm.anthropic_wire import FINAL_TOOL, conversation, final_tool, wrapped
 from repertory.llm.assembly import Assembly, Finish
+from repertory.llm.connections import http_client
 from repertory.llm.failures import translate
 from repertory.llm.handles import window_of
 from repertory.llm.protocol import ModelAnswer, ModelRequest, OnDelta
@@ -53,7 +54,7 @@ class AnthropicProvider:
         self._settings = settings
         self._secrets = (key,)
         # Retries are the gateway's: two places that retry multiply.
-        self._client = sdk.AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0)
+        self._client = sdk.AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(sdk))
 
     async def answer(self, request: ModelRequest, model: str, on_delta: OnDelta | None = None) -> ModelAnswer:
         """Ask once."""

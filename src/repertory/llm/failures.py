@@ -52,13 +52,15 @@ def translate(error: Exception, provider: str, secrets: Iterable[str] = ()) -> R
     if isinstance(error, RepertoryError):
         return error
     name = type(error).__name__
-    if isinstance(error, asyncio.TimeoutError) or "Timeout" in name:
+    # The transport over aiohttp reports a connection that was closed on it as a time-out.
+    closed = any("Disconnected" in cause for cause in _causes(error))
+    if not closed and (isinstance(error, asyncio.TimeoutError) or "Timeout" in name):
         return ModelTimeout(f"{provider} did not answer in time.")
     said = scrub(_words(error), secrets)
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _from_status(status, error, provider, said)
-    if hasattr(error, "body"):
+    if hasattr(error, "body") and not closed:
         return _from_body(error, provider, said)
     return ModelUnavailable(f"The connection to {provider} failed ({name}): {said}")
 
@@ -113,6 +115,15 @@ def _from_body(error: Exception, provider: str, said: str) -> ModelError:
     if any(kind not in _BUSY and kind.endswith("_error") for kind in kinds):
         return ModelRefused(f"{provider} refused the request: {said}")
     return ModelUnavailable(f"{provider} broke off: {said}")
+
+
+def _causes(error: BaseException) -> list[str]:
+    names: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(names) < 16:
+        names.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return names
 
 
 def _kinds(error: Exception) -> tuple[str, ...]:

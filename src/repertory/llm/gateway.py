@@ -3,7 +3,7 @@
 Providers ask once and say what went wrong; what to do about it is decided here, the same for all of them:
 
 =====================  ================================================================================
-rate limited           wait as long as the provider asks (everyone does), then ask again
+rate limited           wait as long as the provider asks (everyone does), and ask again until the time is up
 away, cut off, slow    back off (doubling, with jitter) and ask again; the breaker spares a dead provider
 empty answer           ask again a few times, then `AnswerInvalid`
 malformed tool call    no retry: it stays in the answer (`ToolCall.malformed`), and the model is told
@@ -162,7 +162,7 @@ class Gateway:
         patience = self._settings.patience
         totals = self.accounts.of(handle.provider)
         deadline = asyncio.get_running_loop().time() + request.timeout_s
-        tries = empty = 0
+        tries = empty = limited = 0
         while True:
             try:
                 answer = await self._try(request, handle, buffer, deadline)
@@ -173,14 +173,17 @@ class Gateway:
                     f"{request.model} gave an empty answer {empty} times.", finish=answer.finish
                 )
                 final = empty >= patience.attempts_invalid
-            except (RateLimited, ModelUnavailable, ModelTimeout) as error:
+            except RateLimited as error:
+                limited += 1
+                failure, final = error, False
+            except (ModelUnavailable, ModelTimeout) as error:
                 tries += 1
                 failure = error
-                final = tries >= patience.attempts
+                final = tries >= patience.attempts or bool(error.data.get("given_up"))
             except ModelError as error:
                 failure, final = error, True
             totals.last_error = type(failure).__name__
-            pause_s = self._pause(failure, tries + empty)
+            pause_s = self._pause(failure, tries + empty + limited)
             if final or asyncio.get_running_loop().time() + pause_s >= deadline:
                 totals.failures += 1
                 raise failure

@@ -133,7 +133,9 @@ class Limits:
                 break
             if now >= give_up:
                 raise ModelUnavailable(
-                    f"{provider} has failed again and again and is left alone for a while.", retry_after_s=open_s
+                    f"{provider} has failed again and again and is left alone for a while.",
+                    given_up=True,
+                    retry_after_s=open_s,
                 )
             await asyncio.sleep(min(open_s, max(give_up - now, 0.001)))
         self._requests.take(1)

@@ -8,10 +8,12 @@ method spends 15 ms on turning a request of 40 messages and 8 tools into models 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from repertory.errors import ModelError, ModelUnavailable
 from repertory.llm.assembly import Assembly, Finish
+from repertory.llm.connections import http_client
 from repertory.llm.conversation import arguments_of, prepare
 from repertory.llm.failures import translate
 from repertory.llm.handles import window_of
@@ -20,6 +22,8 @@ from repertory.llm.settings import ProviderSettings
 from repertory.messages import Message, Usage
 
 _CONNECT_S = 10.0
+#: they refuse any temperature
+_REASONING_MODELS = re.compile(r"o\d|gpt-5")
 _FINISH: dict[str, Finish] = {
     "stop": "stop",
     "tool_calls": "tool_calls",
@@ -47,8 +51,10 @@ class OpenAIProvider:
         self._settings = settings
         self._secrets = (key,) if base_url is None or len(key) > 8 else ()
         # Retries are the gateway's: two places that retry multiply.
-        self._client = sdk.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0)
-        self._output_limit = "max_completion_tokens" if base_url is None else "max_tokens"
+        self._client = sdk.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+        # Other servers know only the older name of the limit.
+        at_openai = base_url is None or "api.openai.com" in base_url
+        self._output_limit = "max_completion_tokens" if at_openai else "max_tokens"
 
     async def answer(self, request: ModelRequest, model: str, on_delta: OnDelta | None = None) -> ModelAnswer:
         """Ask once."""
@@ -108,7 +114,7 @@ class OpenAIProvider:
                 body["tool_choice"] = _tool_choice(request.tool_choice)
         if request.max_output_tokens is not None:
             body[self._output_limit] = request.max_output_tokens
-        if request.temperature is not None:
+        if request.temperature is not None and not _REASONING_MODELS.match(model):
             body["temperature"] = request.temperature
         if request.returns is not None:
             form = {"name": "answer", "schema": request.returns, "strict": _is_strict(request.returns)}
