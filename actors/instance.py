@@ -86,6 +86,8 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
         MODELS: (Recipe(module=module, function="make_models", arguments={"settings": plan.models},
                         secrets=plan.secrets), ""),
         BLOCKS: (Recipe(module=module, function="make_coordinator", arguments={"store": store}), ""),
+        READER: (Recipe(module=module, function="make_reader", arguments={
+            "store": store, "database": str(plan.database)}), plan.node_id),
     }
 
 

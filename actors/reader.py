@@ -27,21 +27,22 @@ class ReaderActor:
         """Without an `index` everything is read from the store (see `open_index`)."""
         self._reader = MemoryReader(store, index, embedder=embedder)
 
-    async def search(self, source: Source, agent_id: str, wishes: dict[str, Any]) -> list[dict[str, Any]]:
+    async def search(self, agent_id: str, what: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Search an agent's messages or passages.
 
         Args:
-            source: `messages` or `passages`.
             agent_id: whose.
-            wishes: text, limit, start_at, end_at, mode; roles, conversation_id; tags, match: see `search.Query`.
+            what: `messages` or `passages`.
+            query: text, limit, start_at, end_at, mode; roles, conversation_id; tags, match: see `search.Query`.
 
         Returns:
             The results, best first, see `search.Hit.shown`.
 
         Raises:
-            ValueError: an unknown wish.
+            ValueError: a key that is unknown.
         """
-        return [hit.shown() for hit in await self._reader.search(Query.of(source, agent_id, **wishes))]
+        found = await self._reader.search(Query.of(_source(what), agent_id, **query))
+        return [hit.shown() for hit in found]
 
     async def messages(self, agent_id: str, window: dict[str, Any]) -> list[dict[str, Any]]:
         """An agent's messages: as they were packed, with conversation_id and seq.
@@ -72,9 +73,9 @@ class ReaderHandle:
         self._ref = ref
         self._deadline_s = deadline_s
 
-    async def search(self, source: Source, agent_id: str, **wishes: Any) -> list[dict[str, Any]]:
+    async def search(self, agent_id: str, what: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         """See `ReaderActor.search`. Raises OutcomeUnknown when the reader stays away."""
-        return cast("list[dict[str, Any]]", await self._ask("search", source, agent_id, wishes))
+        return cast("list[dict[str, Any]]", await self._ask("search", agent_id, what, query))
 
     async def messages(self, agent_id: str, **window: Any) -> list[dict[str, Any]]:
         """See `ReaderActor.messages`."""
@@ -104,6 +105,12 @@ def open_index(database: Path, embedder: Embedder | None) -> SearchIndex:
     if embedder is None:
         return LanceIndex(database)
     return LanceIndex(database, embedder=embedder.name, vector_size=embedder.size)
+
+
+def _source(what: str) -> Source:
+    if what not in ("messages", "passages"):
+        raise ValueError(f"{what!r} cannot be searched, only messages and passages")
+    return cast(Source, what)
 
 
 def _passage(document: Document) -> dict[str, Any]:

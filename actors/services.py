@@ -1,14 +1,16 @@
-"""What makes an instance's services in their own processes: the directory, the gateway, the coordinator of blocks."""
+"""What makes an instance's services in their own processes: directory, gateway, coordinator of blocks, reader."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.actors.directory import Directory
 from repertory.actors.handles import StoreHandle
 from repertory.actors.models import ModelActor
 from repertory.actors.pool import PoolLimits
+from repertory.actors.reader import ReaderActor, open_index
 from repertory.actors.shell import Launch, RayRef, Recipe
 from repertory.actors.spawner import RaySpawner
 from repertory.ids import IdSource
@@ -33,3 +35,8 @@ async def make_models(settings: GatewaySettings) -> ModelActor:
 async def make_coordinator(store: RayRef) -> BlockCoordinator:
     """A coordinator; it claims its epoch when it first writes."""
     return BlockCoordinator(StoreHandle(store), IdSource())
+
+
+async def make_reader(store: RayRef, database: str) -> ReaderActor:
+    """A reader of the database in that folder, on the same machine."""
+    return ReaderActor(StoreHandle(store), open_index(Path(database), None))

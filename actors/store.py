@@ -1,4 +1,4 @@
-"""The store's process: it claims the database, opens the journal, and signals the directory."""
+"""The store's process: it claims the database, opens the journal, feeds the projections, signals the directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from repertory.memory.disk import LocalDisk
 from repertory.memory.durable import DurableStore
 from repertory.memory.lancetables import LanceTables
 from repertory.memory.lock import DatabaseLock
+from repertory.memory.projections import FOLDER, Projections
+from repertory.memory.projector import Projector
 
 #: seconds in which a store that is about to end (its raylet was killed) may still hold the database
 DYING_S = 15.0
@@ -20,7 +22,24 @@ DYING_S = 15.0
 TRY_S = 0.1
 
 
-async def make_store(database: str, database_id: str, directory: RayRef, ray_address: str) -> DurableStore:
+class StoreActor:
+    """The durable store, and beside it what carries its rows into the projections. Satisfies `journal.Store`."""
+
+    def __init__(self, store: DurableStore, projector: Projector) -> None:
+        """`projector` must have been started."""
+        self._store = store
+        self._projector = projector
+        # these calls go straight to the store
+        self.commit, self.lookup, self.read = store.commit, store.lookup, store.read
+        self.load, self.ask = store.load, store.ask
+
+    async def close(self) -> None:
+        """End in good order."""
+        await self._projector.stop()
+        await self._store.close()
+
+
+async def make_store(database: str, database_id: str, directory: RayRef, ray_address: str) -> StoreActor:
     """Open the database in that folder; a new one gets `database_id`.
 
     Raises DatabaseLocked, DatabaseDamaged, StorageFull.
@@ -28,13 +47,16 @@ async def make_store(database: str, database_id: str, directory: RayRef, ray_add
     folder = Path(database)
     lock = await _taken(folder, ray_address)
     try:
-        return await DurableStore.open(
+        store = await DurableStore.open(
             LocalDisk(folder), LanceTables(folder), new_id=lambda: database_id, now=time.time,
             on_inbox=lambda agent_id: directory.tell("wake", agent_id), on_stop=_end,
         )
     except StorageError:
         lock.release()
         raise
+    projector = Projector(Projections(folder / FOLDER, database_id=store.database_id), store)
+    projector.start()
+    return StoreActor(store, projector)
 
 
 async def _taken(folder: Path, ray_address: str) -> DatabaseLock:

@@ -6,8 +6,9 @@ it knows nothing of meaning. Others are anything that is called like it.
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from repertory.memory.terms import terms
 
 #: a word counts this much, one of its three-letter parts this much
 _WORD_WEIGHT, _PART_WEIGHT = 1.0, 0.3
+#: an odd number near 2^32 divided by the golden ratio: it spreads what a crc leaves close (Knuth, vol. 3, 6.4)
+_SPREAD = 2_654_435_761
 
 
 class Embedder(Protocol):
@@ -39,13 +42,17 @@ class HashedWords:
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """See `Embedder`; never raises."""
-        return [self._vector(text) for text in texts]
+        vectors = []
+        for text in texts:
+            vectors.append(self._vector(text))
+            await asyncio.sleep(0)  # whoever shares the event loop need not wait for all of them
+        return vectors
 
     def _vector(self, text: str) -> list[float]:
         vector = [0.0] * self.size
         for feature, weight in _features(text):
-            digest = int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "big")
-            vector[(digest >> 1) % self.size] += weight if digest & 1 else -weight
+            digest = zlib.crc32(feature.encode()) * _SPREAD & 0xFFFF_FFFF
+            vector[(digest >> 8) % self.size] += weight if digest & 1 << 31 else -weight
         length = math.sqrt(sum(value * value for value in vector))
         return [value / length for value in vector] if length else vector
 

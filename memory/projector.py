@@ -96,6 +96,8 @@ class Projector:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
         self._opened = asyncio.Event()
+        #: set, and replaced, at each batch of words
+        self._carried = asyncio.Event()
 
     def start(self) -> None:
         """Begin."""
@@ -111,6 +113,12 @@ class Projector:
             await asyncio.wait(self._tasks)
             await self._in_thread(self._tables.close)
         self._threads.shutdown(wait=True)
+
+    async def reached(self, seq: int) -> None:
+        """Return when search by words finds all rows up to `seq` in the tables, without the journal's help."""
+        await self._opened.wait()
+        while self._tables.state.watermark < seq:
+            await self._carried.wait()
 
     async def catch_up(self) -> None:
         """Take all that the journal has now, words and vectors, at once: for maintenance, without `start`.
@@ -145,6 +153,8 @@ class Projector:
     async def _carry_words(self) -> None:
         batch = await self._batch(self._tables.state.watermark)
         await self._in_thread(lambda: self._tables.apply(batch))
+        self._carried.set()
+        self._carried = asyncio.Event()
 
     async def _carry_vectors(self, embedder: Embedder) -> None:
         batch = await self._batch(self._tables.state.vectors_watermark)

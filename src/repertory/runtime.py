@@ -12,19 +12,31 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from repertory.actors.blocks import CoordinatorHandle
 from repertory.actors.callers import AgentCaller
 from repertory.actors.handles import DirectoryHandle, StoreHandle
-from repertory.actors.instance import BLOCKS, DIRECTORY, MODELS, STORE, Plan, namespace_of, reference, start_instance
+from repertory.actors.instance import (
+    BLOCKS,
+    DIRECTORY,
+    MODELS,
+    READER,
+    STORE,
+    Plan,
+    namespace_of,
+    reference,
+    start_instance,
+)
 from repertory.actors.models import ModelsHandle
 from repertory.actors.pool import PoolLimits
+from repertory.actors.reader import ReaderHandle
 from repertory.actors.shell import Recipe, is_secret, named
 from repertory.actors.watchdog import is_refused
 from repertory.config import Config
@@ -64,6 +76,7 @@ class Runtime:
         self.directory = DirectoryHandle(reference(database_id, DIRECTORY))
         self.models = ModelsHandle(reference(database_id, MODELS))
         self.blocks = CoordinatorHandle(reference(database_id, BLOCKS))
+        self.reader = ReaderHandle(reference(database_id, READER))
         self.agents = AgentCaller(self.directory, self.store, now=time.time)
 
     @classmethod
@@ -162,38 +175,27 @@ async def _connect(address: str | None) -> bool:
             raise ConfigError(f"this program is in the Ray cluster {here}, and the database is run by {address}: "
                               "leave the first one (ray.shutdown), or use another program")
         return False
-    if address is None:
-        with _environment({name: None for name in os.environ if is_secret(name)}):
-            await asyncio.to_thread(_init_local)
-    else:
-        # only "auto" makes Ray find the token of a local cluster by itself
-        with _environment({"RAY_ADDRESS": None if address == "auto" else address}):
-            await asyncio.to_thread(ray.init, "auto", logging_level=logging.ERROR, log_to_driver=False)
+    if address is not None:
+        # a local cluster asks for the token in the user's home, and an explicit address does not make Ray look there
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        await asyncio.to_thread(ray.init, address, logging_level=logging.ERROR, log_to_driver=False)
+        return True
+    with _without_secrets():
+        await asyncio.to_thread(ray.init, "local", include_dashboard=False, logging_level=logging.ERROR,
+                                log_to_driver=False, object_store_memory=OBJECT_STORE_BYTES)
     return True
 
 
-def _init_local() -> None:
-    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-             object_store_memory=OBJECT_STORE_BYTES)
-
-
 @contextmanager
-def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Other environment variables for a while, for processes that are started meanwhile (None: not set)."""
-    before = {name: os.environ.get(name) for name in changes}
-    _set(changes)
+def _without_secrets() -> Iterator[None]:
+    """No keys in the environment for a while: the processes that are started meanwhile must not inherit them."""
+    secrets = {name: value for name, value in os.environ.items() if is_secret(name)}
+    for name in secrets:
+        del os.environ[name]
     try:
         yield
     finally:
-        _set(before)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        os.environ.update(secrets)
 
 
 def _plan(folder: Path, database_id: str, config: Config, *, private: bool, process: Recipe | None) -> Plan:
