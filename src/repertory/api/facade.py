@@ -11,7 +11,6 @@ import concurrent.futures
 import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import cache
 from typing import Any
 
 #: seconds that closing waits for what is still under way on the loop
@@ -145,7 +144,6 @@ async def _next(source: AsyncIterator[Any], end: object) -> Any:
     return await anext(source, end)
 
 
-@cache
 def _has_coroutines(kind: type) -> bool:
     if not kind.__module__.startswith("repertory."):
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -20,6 +20,7 @@ from repertory.actors.process import AgentProcess
 from repertory.actors.reader import ReaderActor, ReaderHandle
 from repertory.actors.sandbox import SandboxActor, SandboxHandle
 from repertory.actors.surroundings import Surroundings
+from repertory.api.facade import Blocking, blocking
 from repertory.api.links import Links
 from repertory.api.system import System
 from repertory.ids import IdSource
@@ -49,8 +50,8 @@ class LocalSpawner:
         return []
 
 
-@pytest.fixture
-async def system() -> AsyncIterator[System]:
+async def make_system() -> System:
+    """A system that has started; closing it ends everything."""
     started: list[Directory] = []
     store = VolatileStore(on_inbox=lambda agent_id: _wake(started, agent_id))
     models = ModelsHandle(LocalRef("models", ModelActor()))
@@ -71,9 +72,21 @@ async def system() -> AsyncIterator[System]:
     async def closing() -> None:
         await directory.stop(end_processes=True)
 
-    async with asyncio.timeout(120):
-        yield System(links, builtin_types(), tools, closing=closing)
-        await closing()
+    return System(links, builtin_types(), tools, closing=closing)
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[System]:
+    made = await make_system()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def plain() -> Iterator[Blocking]:
+    """The same behind the synchronous facade."""
+    with blocking(make_system) as made:
+        yield made
 
 
 def _wake(started: list[Directory], agent_id: str) -> None:
