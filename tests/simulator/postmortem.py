@@ -145,13 +145,21 @@ class Postmortem:
             self._must(run_id in ended, "P5", "run %s of %s has not ended", run_id, agent_id)
             if run_id in ended:
                 due = row.at + row.data.get("within_s", DEFAULT_DEADLINE_S)
-                late_s = ended[run_id].at - max(due, self._healed_at)
+                free_at = self._free_at(row, ended)
+                late_s = ended[run_id].at - max(due, self._healed_at, free_at)
                 self._must(late_s < GRACE_S, "P5", "run %s ended %.1f s after its deadline", run_id, late_s)
         for sent in self._ledger.sent:
             end = ended.get(sent.run_id)
             if sent.outcome is not None and end is not None:
                 self._must(sent.outcome.status == end.data["status"], "P1", "%s was told %s, the journal says %s",
                            sent.token, sent.outcome.status, end.data["status"])
+
+    def _free_at(self, message: Row, ended: dict[str, Row]) -> float:
+        """When the conversation was last done with another run before it took this message: turns are serial there."""
+        end = ended[message.data["run_id"]]
+        conversation_id = message.data.get("conversation_id", "default")
+        return max((row.at for row in ended.values() if row.stream == end.stream and row.seq < end.seq
+                    and row.data["conversation_id"] == conversation_id), default=0.0)
 
     def _order(self, messages: dict[str, Row]) -> None:
         """What one person sent to one conversation, each after the one before was acknowledged, was taken in order."""
@@ -286,7 +294,8 @@ def _follow(waits: dict[tuple[str, str], dict[str, tuple[str, str]]], row: Row) 
         node = (row.stream.removeprefix("agent:"), row.data["conversation_id"])
         edges = waits.setdefault(node, {})
         for target in row.data["targets"]:
-            edges[target["op_id"]] = (target["agent_id"], target["conversation_id"])
+            if not target.get("refused"):
+                edges[target["op_id"]] = (target["agent_id"], target["conversation_id"])
     elif row.kind == "reply":
         node = (row.stream.removeprefix("inbox:"), row.data["conversation_id"])
         waits.get(node, {}).pop(row.data["in_reply_to"], None)
