@@ -151,7 +151,7 @@ def show(report: dict[str, Any]) -> None:
         out.print(f"  {citation['document']}: “{citation['sentence']}”", markup=False)
     documents = report["documents"]
     out.print(f"\n{documents['done']} of {documents['total']} documents are read.")
-    table = Table("agent", "messages", "in the window", "archived", "the last that it archived", title="What they remember")
+    table = Table("agent", "messages", "in the window", "archived", "what it archived last", title="What they remember")
     for agent in report["agents"]:
         last = agent["recent"][-1] if agent["recent"] else ""
         table.add_row(agent["name"], str(agent["messages"]), str(agent["in_window"]), str(agent["passages"]), last[:60])

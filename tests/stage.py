@@ -15,6 +15,7 @@ from repertory.actors.surroundings import Surroundings
 from repertory.errors import ToolError
 from repertory.ids import IdSource
 from repertory.llm.gateway import Gateway
+from repertory.llm.offline import OfflineModel
 from repertory.llm.protocol import ModelAnswer, ModelRequest
 from repertory.llm.scripted import Reply, Scripted
 from repertory.llm.settings import GatewaySettings
@@ -70,7 +71,8 @@ class Stage:
         self.model = Scripted(script, window=window)
         self.store = VolatileStore(now=self.clock, on_inbox=self._wake)
         self.search, self.tools = NoSearch(), Tools()
-        gateway = Gateway({"scripted": lambda: self.model}, GatewaySettings(), chance=random.Random(1))
+        providers = {"scripted": lambda: self.model, "offline": OfflineModel}
+        gateway = Gateway(providers, GatewaySettings(), chance=random.Random(1))
         self._ids = IdSource(7)
         self._numbers = itertools.count(1)
         coordinator = BlockCoordinator(self.store, IdSource(8))
