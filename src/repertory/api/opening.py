@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from repertory.actors.local import LocalRef
-from repertory.actors.reader import ReaderActor, ReaderHandle
 from repertory.api.facade import Blocking, blocking
 from repertory.api.links import Links
 from repertory.api.system import System
@@ -56,10 +54,9 @@ class Opening:
         from repertory.runtime import Runtime  # imports Ray, which takes a second: only who opens a system waits for it
 
         runtime = await Runtime.open(self._folder, config)
-        reader = ReaderHandle(LocalRef("reader", ReaderActor(runtime.store)))
         links = Links(
             store=runtime.store, directory=runtime.directory, agents=runtime.agents, blocks=runtime.blocks,
-            models=runtime.models, reader=reader, ids=IdSource(), now=time.time,
+            models=runtime.models, reader=runtime.reader, ids=IdSource(), now=time.time,
             me=Sender(kind="person", id=self._user),
         )
         return System(links, builtin_types(), ToolRegistry.with_builtins(), closing=runtime.close,
