@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
-
 from repertory.errors import ToolError
 from repertory.llm.protocol import ToolSpec
 from repertory.memory.agent_types import AgentType
@@ -122,6 +120,8 @@ def answer_schema(returns: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked_answer(returns: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
     """The final answer. Raises ToolError, which says what is wrong with it."""
+    import jsonschema  # costs a process 6 MB, and most agents are never asked for an answer in a schema
+
     wrapped = answer_schema(returns) != dict(returns)
     schema = answer_schema(returns)
     given = {key: value for key, value in arguments.items()
