@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 from collections.abc import Mapping
@@ -47,17 +48,17 @@ class ModelActor:
             providers = provider_factories(settings, os.environ)
         self._gateway = Gateway(providers, settings, chance=random.Random(seed))
 
-    async def answer(self, request: ModelRequest, stream: bool = False) -> ModelAnswer:
+    async def answer(self, request: ModelRequest, stream: bool = False, caller: str = "") -> ModelAnswer:
         """Ask the model; see `Gateway.answer`."""
-        return await self._gateway.answer(request, stream=stream)
+        return await self._gateway.answer(request, stream=stream, caller=caller)
 
     async def deltas(self, request_id: str, after: int, wait_s: float) -> list[dict[str, Any]]:
         """What of the answer has come since; see `Gateway.deltas`."""
         return await self._gateway.deltas(request_id, after, wait_s)
 
-    async def cancel(self, request_id: str) -> bool:
-        """Stop asking; whether there was anything to stop."""
-        return self._gateway.cancel(request_id)
+    async def cancel(self, request_id: str, caller: str = "") -> bool:
+        """Stop asking, unless someone else waits too; whether it was stopped."""
+        return self._gateway.cancel(request_id, caller)
 
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together."""
@@ -87,6 +88,7 @@ class ModelsHandle:
 
     def __init__(self, ref: Ref) -> None:
         self._ref = ref
+        self._calls = itertools.count()
 
     async def answer(self, request: ModelRequest, *, stream: bool = False) -> ModelAnswer:
         """Ask the model.
@@ -98,14 +100,23 @@ class ModelsHandle:
             ConfigError: no such provider, or no key.
         """
         loop = asyncio.get_running_loop()
+        # Different in every process and for every call; nothing depends on what it is.
+        caller = f"{os.getpid()}/{id(self)}/{next(self._calls)}"
         deadline = loop.time() + request.timeout_s
         while True:
             left_s = deadline - loop.time()
             if left_s <= 0:
                 raise ModelTimeout(f"{request.model} did not answer within {request.timeout_s:g} seconds.")
             try:
-                answer: ModelAnswer = await self._ref.call("answer", request, stream, timeout_s=left_s + _GRACE_S)
+                answer: ModelAnswer = await self._ref.call(
+                    "answer", request, stream, caller, timeout_s=left_s + _GRACE_S
+                )
                 return answer
+            except asyncio.CancelledError:
+                self._ref.tell(
+                    "cancel", request.request_id, caller
+                )  # nobody wants the answer any more: do not pay for it
+                raise
             except OutcomeUnknown as error:
                 if loop.time() + _AGAIN_S >= deadline:
                     raise ModelUnavailable(f"The gateway to {request.model} cannot be reached.") from error
@@ -117,11 +128,6 @@ class ModelsHandle:
             "deltas", request_id, after, wait_s, timeout_s=wait_s + _GRACE_S
         )
         return pieces
-
-    async def cancel(self, request_id: str) -> bool:
-        """Stop asking; whether there was anything to stop."""
-        stopped: bool = await self._ref.call("cancel", request_id, timeout_s=_GRACE_S)
-        return stopped
 
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together. Raises ConfigError for an unknown provider."""

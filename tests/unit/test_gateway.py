@@ -404,7 +404,7 @@ class LocalRef:
         return value
 
     def tell(self, method: str, /, *args: Any, **kwargs: Any) -> None:
-        raise AssertionError("nothing is told to the gateway")
+        self._told = asyncio.create_task(getattr(self._actor, method)(*args, **kwargs))
 
 
 async def test_a_lost_reply_is_fetched_again_without_asking_the_model_twice() -> None:
@@ -414,6 +414,21 @@ async def test_a_lost_reply_is_fetched_again_without_asking_the_model_twice() ->
     assert (await handle.answer(request(user("?")), stream=True)).text == "once"
     assert len(model.asked) == 1
     assert [piece["kind"] for piece in await handle.deltas("r1")] == ["text", "end"]
-    assert await handle.cancel("r1") is False
     assert (await actor.status())["running"] == 0
     await actor.close()
+
+
+async def test_an_agent_that_gives_up_stops_the_request_but_not_for_others() -> None:
+    model = Controlled()
+    handle = ModelsHandle(LocalRef(ModelActor(providers={"test": lambda: model}, seed=1)))
+    alone, one, other = (
+        asyncio.create_task(handle.answer(request(user("?"), request_id=name))) for name in ("alone", "both", "both")
+    )
+    await until(lambda: model.now == 2)
+    one.cancel()
+    alone.cancel()
+    await until(lambda: model.now == 1)
+    assert alone.cancelled()
+    assert one.cancelled()
+    model.let_go.set()
+    assert (await other).text == "late"

@@ -80,6 +80,29 @@ async def test_reasoning_is_kept_apart_from_the_answer(server: WireServer, provi
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ("<think>\nHm, <b>6</b> times 7 …</think>\n\n42", "42", "Hm, <b>6</b> times 7 …"),
+        ("<think></think>42", "42", ""),
+        ("42 <think>", "42 <think>", ""),
+        ("<thinner", "<thinner", ""),
+        ("<think>cut of", "", "cut of"),
+        ("<th", "<th", ""),
+    ],
+)
+async def test_reasoning_that_a_server_leaves_in_the_text_is_taken_out(
+    server: WireServer, provider: Provider, content: str, text: str, reasoning: str, stream: bool
+) -> None:
+    server.order(Reply(text=content))
+    deltas: list[Delta] = []
+    answer = await provider.answer(request(user("?")), "m", deltas.append if stream else None)
+    assert (answer.text, answer.reasoning) == (text, reasoning)
+    if stream:
+        assert (joined(deltas, "text"), joined(deltas, "reasoning")) == (text, reasoning)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_arguments_that_are_no_json_object_are_kept_as_the_model_wrote_them(
     server: WireServer, provider: Provider, stream: bool
 ) -> None:

@@ -64,11 +64,13 @@ class Gateway:
         self._open: dict[str, Provider] = {}
         self._limits: dict[str, Limits] = {}
         self._running: dict[str, asyncio.Task[ModelAnswer]] = {}
+        #: who waits for which answer
+        self._waiting: dict[str, dict[str, None]] = {}
         self._answered: OrderedDict[str, ModelAnswer] = OrderedDict()
         self._buffers: dict[str, DeltaBuffer] = {}
         self.accounts = Accounts()
 
-    async def answer(self, request: ModelRequest, *, stream: bool = False) -> ModelAnswer:
+    async def answer(self, request: ModelRequest, *, stream: bool = False, caller: str = "") -> ModelAnswer:
         """Ask the model.
 
         A request id that is being answered joins in; one that was just answered gets the same answer.
@@ -76,6 +78,7 @@ class Gateway:
         Args:
             request: what to ask.
             stream: let the pieces be read by `deltas` while they come.
+            caller: tells those apart who wait for the same answer, so that one can `cancel` for itself.
 
         Raises:
             ModelError: the model could not answer, after all retries.
@@ -89,6 +92,8 @@ class Gateway:
         if task is None:
             task = asyncio.create_task(self._answer(request, stream), name=f"model {request.request_id}")
             self._running[request.request_id] = task
+        waiting = self._waiting.setdefault(request.request_id, {})
+        waiting[caller] = None
         try:
             # Shielded: a caller that goes away does not take the answer from one who asks again.
             return await asyncio.shield(task)
@@ -96,6 +101,10 @@ class Gateway:
             if task.cancelled():
                 raise RunCancelled("The request to the model was cancelled.") from None
             raise
+        finally:
+            waiting.pop(caller, None)
+            if not waiting and self._waiting.get(request.request_id) is waiting:
+                del self._waiting[request.request_id]
 
     async def deltas(self, request_id: str, after: int, wait_s: float) -> list[dict[str, Any]]:
         """The pieces of an answer behind number `after`, oldest first; empty if none came within `wait_s`.
@@ -106,10 +115,11 @@ class Gateway:
         """
         return await self._buffer(request_id).after(after, wait_s)
 
-    def cancel(self, request_id: str) -> bool:
-        """Stop asking. Returns whether there was anything to stop."""
+    def cancel(self, request_id: str, caller: str = "") -> bool:
+        """Stop asking, unless someone else waits for the same answer. Returns whether it was stopped."""
         task = self._running.get(request_id)
-        return task is not None and task.cancel()
+        others = [name for name in self._waiting.get(request_id, ()) if name != caller]
+        return task is not None and not others and task.cancel()
 
     def status(self) -> dict[str, Any]:
         """What is going on, as plain data."""

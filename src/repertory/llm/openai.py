@@ -19,6 +19,7 @@ from repertory.llm.failures import translate
 from repertory.llm.handles import window_of
 from repertory.llm.protocol import ModelAnswer, ModelRequest, OnDelta, ToolSpec
 from repertory.llm.settings import ProviderSettings
+from repertory.llm.think_tags import ThinkTags
 from repertory.messages import Message, Usage
 
 _CONNECT_S = 10.0
@@ -89,6 +90,7 @@ class OpenAIProvider:
             stream_cls=self._sdk.AsyncStream[object],
         )
         assembly = Assembly(on_delta)
+        tags = ThinkTags(assembly)
         finish: str | None = None
         usage = Usage(requests=1)
         async with stream:
@@ -97,10 +99,11 @@ class OpenAIProvider:
                     continue
                 usage = _usage(chunk["usage"]) if chunk.get("usage") else usage
                 for choice in chunk.get("choices") or ():
-                    _take(choice.get("delta") or {}, assembly, whole=False)
+                    _take(choice.get("delta") or {}, assembly, tags, whole=False)
                     finish = choice.get("finish_reason") or finish
         if finish is None:
             raise ModelUnavailable(f"{self._name} cut its answer off in the middle.", cut=True)
+        tags.end()
         return assembly.answer(finish=_FINISH.get(finish, "stop"), usage=usage, model=model)
 
     def _body(self, request: ModelRequest, model: str) -> dict[str, Any]:
@@ -167,8 +170,10 @@ def _whole(data: Any, model: str) -> ModelAnswer:
         raise _not_an_answer(data)
     choice = choices[0]
     assembly = Assembly()
+    tags = ThinkTags(assembly)
     message = choice.get("message") or {}
-    _take(message, assembly, whole=True)
+    _take(message, assembly, tags, whole=True)
+    tags.end()
     finish = "content_filter" if message.get("refusal") else choice.get("finish_reason") or "stop"
     return assembly.answer(finish=_FINISH.get(finish, "stop"), usage=_usage(data.get("usage") or {}), model=model)
 
@@ -179,13 +184,13 @@ def _not_an_answer(data: Any) -> ModelError:
     return ModelUnavailable(f"The server's response holds no answer: {str(inside or data)[:200]}")
 
 
-def _take(part: dict[str, Any], assembly: Assembly, *, whole: bool) -> None:
+def _take(part: dict[str, Any], assembly: Assembly, tags: ThinkTags, *, whole: bool) -> None:
     """Feed a message, or a delta of one: they have the same fields."""
     # vLLM, DeepSeek and others say `reasoning_content`, newer vLLM and OpenRouter `reasoning`.
     thought = part.get("reasoning_content") or part.get("reasoning")
     if isinstance(thought, str):
         assembly.reasoning(thought)
-    assembly.text(_text(part.get("content")) or part.get("refusal") or "")
+    tags.text(_text(part.get("content")) or part.get("refusal") or "")
     for number, call in enumerate(part.get("tool_calls") or ()):
         function = call.get("function") or {}
         arguments = function.get("arguments") or ""
