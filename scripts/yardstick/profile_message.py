@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from yardstick import cluster, flame, hops, machine, mock_model, options
+from yardstick import cluster, flame, hops, machine, mock_model, options, page
 from yardstick.timing import each_ms
 
 TRACED = Path(__file__).parent / "traced"
@@ -53,7 +53,7 @@ def show(console: Console, found: list[hops.Hop], beside: list[hops.Hop], root: 
     for heading in ("what", "ms", "code"):
         table.add_column(heading, justify="right" if heading == "ms" else "left")
     for hop in found:
-        table.add_row(hop.name, hop.ms.text(), hop.code)
+        table.add_row(hop.name, hop.ms.text(), ", ".join(path.split(".", 1)[1] for path in hop.code))
     table.add_section()
     for hop in beside:
         table.add_row(hop.name, hop.ms.text(), "")
@@ -76,7 +76,9 @@ def plain(found: list[hops.Hop], beside: list[hops.Hop], root: flame.Box, facts:
 
 def main() -> None:
     """Run it."""
-    chosen = options.parser(__doc__ or "").parse_args()
+    parser = options.parser(__doc__ or "")
+    parser.add_argument("--page", action="store_true", help="write docs/the-way-of-a-message.md and its flame graph")
+    chosen = parser.parse_args()
     facts = machine.facts()
     with mock_model.running() as model, cluster.work_folder(options.ROOT) as folder:
         for name in ("stacks", "stamps"):
@@ -90,12 +92,18 @@ def main() -> None:
         found, beside, root = hops.hops(stamps), hops.inside(stamps), flame.merged(folder / "stacks")
     chosen.out.mkdir(exist_ok=True)
     path = chosen.out / f"message-{time.strftime('%Y%m%d-%H%M%S')}.svg"
-    path.write_text(flame.draw(root, f"The way of a message: {facts['processor']}, {facts['cores']} cores"))
-    path.with_suffix(".json").write_text(json.dumps(plain(found, beside, root, facts), indent=1) + "\n")
+    graph = flame.draw(root, f"The way of a message: {facts['processor']}, {facts['cores']} cores")
+    data = plain(found, beside, root, facts)
+    path.write_text(graph)
+    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
+    if chosen.page:
+        docs = options.ROOT / "docs"
+        (docs / "the-way-of-a-message.svg").write_text(graph)
+        (docs / "the-way-of-a-message.md").write_text(page.page(found, beside, data["functions"], facts))
     if chosen.json:
-        print(json.dumps(plain(found, beside, root, facts)))
+        print(json.dumps(data))
     else:
-        show(Console(width=150), found, beside, root)
+        show(Console(width=170), found, beside, root)
         print(f"kept: {path} (and .json)")
 
 
