@@ -73,7 +73,12 @@ class Agent:
         self._writing, self._receiving = asyncio.Lock(), asyncio.Lock()
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        #: by conversation: the run whose turn is under way
+        self._taken: dict[str, str] = {}
+        #: by conversation: when a turn that rests must go on
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        #: when the first of the waiting runs is too late
+        self._sweeper: asyncio.TimerHandle | None = None
         self._resting = False
 
     # --- its life in a process ----------------------------------------------------------------------------------------
@@ -112,7 +117,7 @@ class Agent:
         if self._resting and not self._lanes and self._events_since_snapshot >= SNAPSHOT_AT_REST:
             with contextlib.suppress(RepertoryError):  # else the next activation reads some more rows
                 await self._snapshot()
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *([self._sweeper] if self._sweeper else [])):
             timer.cancel()
         self.arrivals.close()
         me = asyncio.current_task()
@@ -148,6 +153,7 @@ class Agent:
         async with self._receiving:
             await self._fetch()
         self._begin_all()
+        await self._end_unbegun()
         await self._tidy()
 
     async def events(self, run_id: str, after: int, wait_s: float, stream: bool = False) -> list[dict[str, Any]]:
@@ -169,6 +175,7 @@ class Agent:
             if not self.arrivals.is_cancelled(run_id):
                 await self._write_inbox(f"cancel/{run_id}", events.cancel(self.id, run_id))
         self._begin_all()
+        await self._end_unbegun()
         if (outcome := self.arrivals.outcome(run_id)) is not None:
             return outcome
         return await asyncio.shield(self.arrivals.watch(run_id).over)
@@ -278,6 +285,7 @@ class Agent:
         first = self.arrivals.next_of(envelope.conversation_id)
         if first is None or first[0].run_id != envelope.run_id:
             self._soon(envelope.conversation_id)
+            self._set_sweeper()
             raise NotNext
         self._soon(envelope.conversation_id)
         return first[1]
@@ -328,6 +336,53 @@ class Agent:
             self.arrivals.consumed(seqs)
             await self.commit(f"consumed/{seqs[0]}-{seqs[-1]}", [events.consumed(self.id, seqs)])
 
+    async def _end_unbegun(self) -> None:
+        """End the runs that wait behind another one and are cancelled, or whose deadline has passed (P5)."""
+        for seq in sorted(self.arrivals.messages):
+            envelope, kept = self.arrivals.messages.get(seq, (None, None))
+            if envelope is None or kept is None or not self._waits_behind(envelope):
+                continue
+            cancelled = self.arrivals.is_cancelled(envelope.run_id)
+            if not cancelled and self.now() < kept.deadline_at:
+                continue
+            del self.arrivals.messages[seq]  # from now on no turn takes it
+            try:
+                await self._unbegun(envelope, seq, cancelled)
+            except RepertoryError:
+                self.arrivals.messages[seq] = (envelope, kept)
+                raise
+        self._set_sweeper()
+
+    async def _unbegun(self, envelope: Envelope, seq: int, cancelled: bool) -> None:
+        outcome = Outcome(
+            run_id=envelope.run_id, agent_id=self.id, status="cancelled" if cancelled else "failed",
+            stop_reason="cancelled" if cancelled else "deadline",
+            error="the run was cancelled" if cancelled else "the deadline of the run passed before its turn came")
+        new = [events.unbegun(self.id, envelope, [seq, *self.arrivals.cancels(envelope.run_id)], outcome)]
+        if envelope.reply_to is not None:
+            new.append(events.reply(envelope.reply_to, outcome))
+        await self.commit(f"{envelope.run_id}/unbegun", new)
+        self.over(outcome)
+
+    def _waits_behind(self, envelope: Envelope) -> bool:
+        """Whether another run's turn keeps this message from being taken."""
+        conversation_id = envelope.conversation_id
+        turn = self.state.conversation(conversation_id).turn
+        taken = self._taken.get(conversation_id, turn.envelope.run_id if turn is not None else envelope.run_id)
+        return taken != envelope.run_id
+
+    def _set_sweeper(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        late = [kept.deadline_at for envelope, kept in self.arrivals.messages.values() if self._waits_behind(envelope)]
+        if late and not self._resting:
+            after_s = max(0.05, min(late) - self.now() + 0.05)
+            self._sweeper = asyncio.get_running_loop().call_later(after_s, self._sweep)
+
+    def _sweep(self) -> None:
+        self.spawn(self._end_unbegun())
+
     # --- its turns ----------------------------------------------------------------------------------------------------
 
     def _begin_all(self) -> None:
@@ -353,6 +408,8 @@ class Agent:
             while not self._resting:
                 runner = self._next(conversation_id, arrival)
                 arrival = None
+                if runner is not None:
+                    self._taken[conversation_id] = runner.run_id
                 try:
                     if runner is None or not await runner.run():
                         break
@@ -369,6 +426,7 @@ class Agent:
                     await self._reload()
         finally:
             self._lanes.pop(conversation_id, None)
+            self._taken.pop(conversation_id, None)
             self._set_timer(conversation_id)
         self._begin(conversation_id)
 

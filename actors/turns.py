@@ -46,6 +46,7 @@ class TurnRunner:
         """`arrival`: the message, while its inbox row is still being written; `resumed`: others began this turn."""
         self._agent, self._arrival, self._resumed = agent, arrival, resumed
         self._progress = machine.Progress(turn=turn)
+        self.run_id = turn.envelope.run_id
         self._prompter = Prompter(agent, turn.envelope.conversation_id)
         self._calls: CallRunner | None = None
 

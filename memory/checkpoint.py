@@ -55,7 +55,7 @@ def pack_index(index: JournalIndex) -> dict[str, Any]:
         "ops": [[op_id, *entry] for op_id, entry in index.ops.items()],
         "agents": [
             [e.id, e.name, e.tags, e.created_seq, e.created_at, e.agent_type, e.resident, e.snapshot_seq, e.events,
-             e.last_at] for e in index.agents.values()
+             e.last_at, e.deadline_s] for e in index.agents.values()
         ],
         "inboxes": {
             agent_id: [[seq, row.kind, row.conversation_id, row.run_id] for seq, row in inbox.items()]
@@ -82,10 +82,10 @@ def unpack_index(data: dict[str, Any]) -> JournalIndex:
     index.heads = data["heads"]
     index.epochs = data["epochs"]
     index.ops = OrderedDict((op_id, tuple(entry)) for op_id, *entry in data["ops"])
-    for id_, name, tags, created_seq, created_at, agent_type, resident, snapshot_seq, events, last_at in data["agents"]:
+    for id_, name, tags, created_seq, created_at, agent_type, resident, snapshot_seq, events, *times in data["agents"]:
         entry = AgentEntry(id=id_, name=name, tags=tuple(tags), created_seq=created_seq, created_at=created_at,
                            agent_type=agent_type, resident=resident, snapshot_seq=snapshot_seq, events=events,
-                           last_at=last_at)
+                           last_at=times[0], deadline_s=times[1])
         index.agents[id_] = entry
         index.names[name] = id_
         for tag in entry.tags:

@@ -45,6 +45,14 @@ def step(agent_id: str, turn: Turn, *, consumed: Iterable[int], messages: Iterab
     return NewRow(stream=kinds.agent_stream(agent_id), kind="step", data=data)
 
 
+def unbegun(agent_id: str, envelope: Envelope, seqs: Iterable[int], outcome: Outcome) -> NewRow:
+    """A run that waited behind another one is over before it began: cancelled, or too late."""
+    return NewRow(stream=kinds.agent_stream(agent_id), kind="unbegun", data={
+        "conversation_id": envelope.conversation_id, "run_id": envelope.run_id, "consumed": list(seqs),
+        "status": outcome.status, "stop_reason": outcome.stop_reason, "outcome": pack(outcome),
+    })
+
+
 def consumed(agent_id: str, seqs: Iterable[int]) -> NewRow:
     """Inbox rows that need no turn: a reply that came too late, a cancel of what is over."""
     return NewRow(stream=kinds.agent_stream(agent_id), kind="consumed", data={"consumed": list(seqs)})

@@ -49,6 +49,8 @@ class AgentEntry:
     #: seqs of its events behind the snapshot
     events: list[int] = field(default_factory=list)
     last_at: float = 0.0
+    #: seconds that a run may take which names no deadline
+    deadline_s: float = 600.0
 
 
 @dataclass(slots=True)
@@ -229,6 +231,8 @@ class JournalIndex:
         if (entry := self.agents.get(agent_id)) is not None:
             entry.events.append(row.seq)
             entry.last_at = row.at
+            if "spec" in row.data:
+                entry.deadline_s = row.data["spec"].get("deadline_s", entry.deadline_s)
         for seq in row.data.get("consumed", ()):
             inbox = self.inboxes.get(agent_id, {})
             inbox.pop(seq, None)
@@ -240,7 +244,7 @@ class JournalIndex:
         entry = AgentEntry(
             id=data["id"], name=data["name"], tags=tuple(data.get("tags", ())), created_seq=row.seq,
             created_at=row.at, agent_type=spec.get("agent_type", ""), resident=bool(spec.get("resident")),
-            last_at=row.at,
+            last_at=row.at, deadline_s=spec.get("deadline_s", 600.0),
         )
         self.agents[entry.id] = entry
         self.names[entry.name] = entry.id
@@ -284,12 +288,13 @@ class JournalIndex:
         agent_id, data = row.stream.removeprefix("inbox:"), row.data
         conversation_id = data.get("conversation_id", "default")
         self._unreserve(agent_id, row.op_id)
-        within_s = data.get("within_s")
+        entry = self.agents.get(agent_id)
+        within_s = data.get("within_s") or (entry.deadline_s if entry is not None else 0.0)
         run = RunEntry(run_id=data["run_id"], agent_id=agent_id, conversation_id=conversation_id, seq=row.seq,
-                       deadline_at=None if within_s is None else row.at + within_s)
+                       deadline_at=row.at + within_s)
         self.runs[run.run_id] = run
         self._forget_runs()
-        if agent_id not in self.agents:
+        if entry is None:
             self.dead_letters.append(row.seq)
             run.status, run.ended_seq = "failed", row.seq
             return
@@ -337,6 +342,10 @@ class JournalIndex:
             turns[conversation_id] = OpenTurn(data["run_id"])
         if not turns:
             del self.turns[agent_id]
+
+    def _unbegun(self, row: Row) -> None:
+        if (run := self.runs.get(row.data["run_id"])) is not None and run.status not in TERMINAL:
+            run.status, run.ended_seq = row.data["status"], row.seq
 
     def _snapshot(self, row: Row) -> None:
         entry = self.agents.get(row.stream.removeprefix("snapshot:"))
@@ -425,9 +434,13 @@ class JournalIndex:
                 return True
         for row in self.inboxes.get(agent_id, {}).values():
             turn_here = turns.get(row.conversation_id)
-            if row.kind != "message" or turn_here is None or not turn_here.parked:
+            if row.kind != "message" or turn_here is None or not turn_here.parked or self._is_late(row.run_id, now):
                 return True
         return False
+
+    def _is_late(self, run_id: str, now: float) -> bool:
+        run = self.runs.get(run_id)
+        return run is not None and run.deadline_at is not None and run.deadline_at <= now
 
     def reserve(self, *, agent_id: str, op_id: str) -> None:
         """Keep a place in an inbox for the message `op_id`, so that its commit cannot fail for capacity."""
@@ -494,6 +507,7 @@ _HANDLERS: dict[tuple[str, str], Any] = {
     ("agent", "response"): JournalIndex._response,
     ("agent", "wait"): JournalIndex._wait,
     ("agent", "step"): JournalIndex._step,
+    ("agent", "unbegun"): JournalIndex._unbegun,
     ("snapshot", "snapshot"): JournalIndex._snapshot,
     ("block", "version"): JournalIndex._version,
     ("block", "deleted"): JournalIndex._block_deleted,

@@ -11,6 +11,7 @@ stream               kind           data
                      response       conversation_id, run_id, consumed, …: the model has answered, tools come next
                      wait           conversation_id, run_id, targets [{op_id, agent_id, conversation_id}], due_at
                      step           conversation_id, run_id, consumed, status, …: one step is done
+                     unbegun        run_id, consumed, status, …: a run that waited behind another is over
                      consumed       consumed: inbox rows that needed no turn (a late reply)
                      edited         changes from outside
                      compacted      conversation_id, …

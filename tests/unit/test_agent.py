@@ -486,3 +486,24 @@ async def test_a_rate_limit_passes_and_the_answer_comes():
     stage = Stage([RateLimited("slow down", retry_after_s=0.01), "here"])
     agent = await stage.live(await stage.create("a", agent_type="react"))
     assert (await stage.ask(agent, "hi")).texts == ("here",)
+
+
+async def test_p5_a_run_that_waits_behind_a_long_one_ends_at_its_own_deadline_or_cancel():
+    stage = Stage(lambda request: "hm")
+    agent = await stage.live(await stage.create("a", agent_type="react"))
+    stage.model._delay_s = 3_600.0
+    long = asyncio.ensure_future(stage.ask(agent, "think long"))
+    await until(lambda: stage.model.asked)
+    late = asyncio.ensure_future(stage.ask(agent, "quick!", within_s=5.0))
+    unwanted = stage.envelope("never mind")
+    waiting = asyncio.ensure_future(agent.ask(unwanted, "op", FAST))
+    await until(lambda: len(agent.arrivals.messages) == 3)
+    assert (await agent.cancel(unwanted.run_id)).status == "cancelled"
+    assert (await waiting).status == "cancelled"
+    stage.clock.time += 6.0
+    await agent.nudge()
+    assert (await late).stop_reason == "deadline"
+    assert not long.done()
+    assert [run["status"] for run in await stage.store.ask("runs")] == ["cancelled", "failed", "created"]
+    await stage.close()
+    assert await reloaded(stage, agent) == agent.state
