@@ -266,7 +266,7 @@ def test_the_sentences_that_answer_are_extracted_as_they_stand() -> None:
     prompt = f"From the text below, extract the sentences that answer: When was the bridge built?\n\n{TEXT}"
     assert ask(prompt).text == "It was built in 1911 by Dr. Ellen Smith and her two sons."
     prompt = f"From the text below, extract the sentences that answer: When does the bridge close?\n\n{TEXT}"
-    assert ask(prompt).text.splitlines()[0] == "- The bridge is closed at night."
+    assert ask(prompt).text.splitlines()[0] == "The bridge is closed at night."
     prompt = f"From the text below, extract the sentences that answer: Who won the election?\n\n{TEXT}"
     assert ask(prompt).text == NOTHING_IN_TEXT
 
@@ -287,6 +287,7 @@ def test_findings_are_merged_with_their_sources_best_first() -> None:
 
 def test_work_is_split_evenly_and_in_order() -> None:
     assert ask("Split this work into 2 parts:\n- a\n- b\n- c").text == "1. a; b\n2. c"
+    assert ask("Split these 3 files into 2 parts:\na\nb\nc").text == "1. a; b\n2. c"
 
 
 def test_agents_are_told_and_asked() -> None:
@@ -376,6 +377,13 @@ def test_odd_messages_get_an_answer(text: str) -> None:
 def test_sentences_end_where_people_end_them() -> None:
     assert sentences('He met Dr. Smith. "Hi," she said. It cost 3.5 euros! Yes.') == [
         "He met Dr. Smith.", '"Hi," she said.', "It cost 3.5 euros!", "Yes.",
+    ]  # fmt: skip
+
+
+def test_lines_of_code_and_items_stand_alone() -> None:
+    text = "Run this:\n```\npip install x\npip install y\n```\n1. First,\n   wrapped.\n## Heading\nText."
+    assert sentences(text) == [
+        "Run this:", "pip install x", "pip install y", "First, wrapped.", "Heading", "Text.",
     ]  # fmt: skip
 
 

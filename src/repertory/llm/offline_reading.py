@@ -26,6 +26,8 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9À-Þ])")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|cf|Fig|Sec|e\.g|i\.e)|\b[A-Z])\.$")
 _STARTS_ITEM = re.compile(r"\s*(?:[-*+•#>|]|\d+[.)]\s)")
+_ITEM_MARK = re.compile(r"^\s*(?:[-*+•]|#{1,6}|\d+[.)])\s+")
+_FENCE = re.compile(r"\s*(?:```|~~~)")
 _HAS_NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand|million)\b", re.I)
 _HAS_NAME = re.compile(r"(?<=\s)[A-ZÀ-Þ]\w+")
 
@@ -76,10 +78,11 @@ class Found:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences, list items and headings of a text, in order, each on one line."""
+    """The sentences, list items, headings and lines of code of a text, in order, each on one line without its mark."""
     out: list[str] = []
     for passage in _passages(text):
-        start = 0
+        mark = _ITEM_MARK.match(passage)
+        start = mark.end() if mark else 0
         for match in _END.finditer(passage):
             piece = passage[start : match.start()]
             if _ABBREVIATION.search(piece):
@@ -159,10 +162,15 @@ def _holds_what_is_asked(question: str, sentence: str) -> bool:
 def _passages(text: str) -> list[str]:
     """Lines that belong together: a wrapped line goes on in the next one, an item or a heading stands alone."""
     out: list[str] = []
-    goes_on = False
+    goes_on = in_code = False
     for line in text.splitlines():
-        if not line.strip():
+        if _FENCE.match(line):
+            in_code = not in_code
+        if not line.strip() or _FENCE.match(line):
             goes_on = False
+            continue
+        if in_code:
+            out.append(line)
             continue
         wrapped = goes_on and not _STARTS_ITEM.match(line)
         if wrapped and (line.lstrip()[0].islower() or len(out[-1].rsplit("\n", 1)[-1]) >= _WRAPPED_CHARS):

@@ -131,8 +131,8 @@ def split(now: Situation) -> Move | None:
     lines = [line.strip() for line in match["what"].splitlines() if line.strip()]
     items = lines if len(lines) > 1 else sentences(match["what"])
     items = [re.sub(r"^(?:[-*•]|\d+[.)])\s*", "", item) for item in items]
-    number = re.search(r"\d+", match["how"])
-    count = min(int(number.group()) if number else len(items), len(items))
+    number = re.search(r"\b(?:into|among|between|for|to)\s+(\d+)", match["how"])
+    count = min(int(number[1]) if number else len(items), len(items))
     if count < 1:
         return None
     size, more = divmod(len(items), count)
