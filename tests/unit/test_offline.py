@@ -154,6 +154,36 @@ def test_with_the_newer_tools_it_inserts_a_line_and_answers_in_plain_text() -> N
     assert "Ada Lovelace" in second.text
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Good morning! Can you remember that I like tea?", "I like tea?"),
+        ("My name is kim and I sail. Please remember: I like tea.", "The user's name is kim.\nI like tea."),
+        ("The weather is fine. Remember that I like tea.", "I like tea."),
+        ("Call me Ishmael.", "The user's name is Ishmael."),
+        ("Remember my name is Kim", "my name is Kim"),
+    ],
+)
+def test_facts_are_found_in_what_people_say(text: str, kept: str) -> None:
+    assert only_call(ask(text, tools=LETTA)).arguments["new_string"] == kept
+
+
+@pytest.mark.parametrize("text", ["Do you remember my name?", "Remember my name?", "Is my name Kim?", "call me later"])
+def test_not_everything_with_these_words_is_a_fact(text: str) -> None:
+    assert not [call for call in ask(text, tools=LETTA).tool_calls if call.name == "memory_insert"]
+
+
+def test_what_it_knows_already_is_not_written_twice() -> None:
+    assert "already" in ask("Remember that my favourite colour is green", tools=LETTA).text
+
+
+def test_asked_what_it_knows_it_quotes_its_blocks_but_for_its_persona() -> None:
+    text = ask("What do you know about me?", tools=LETTA).text
+    assert "Chad" in text
+    assert "Berlin" in text
+    assert "librarian" not in text
+
+
 def test_a_named_block_is_used_and_a_read_only_one_is_not() -> None:
     head = system(block("human", "x", read_only=True), block("team", "y"), block("notes", "z"))
     assert only_call(ask("Remember in notes: the build is red", tools=LETTA, head=head)).arguments["label"] == "notes"

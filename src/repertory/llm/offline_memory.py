@@ -25,11 +25,12 @@ _SOURCES = {
     "semantic_search_files": "the files",
 }
 
-_POLITE = r"^(?:please[,:]?\s+|hey[,:]?\s+|can you\s+|could you\s+|will you\s+|now[,:]?\s+|also[,:]?\s+)*"
+_GREETING = r"(?:(?:hi|hello|hey|thanks|ok|okay|good (?:morning|day|evening))\b[^,.!?\n]{0,20}[,.!]\s+)?"
+_POLITE = _GREETING + r"(?:please[,:]?\s+|hey[,:]?\s+|can you\s+|could you\s+|will you\s+|now[,:]?\s+|also[,:]?\s+)*"
 _REMEMBER = re.compile(
-    _POLITE + r"(?:remember|memori[sz]e|keep in mind|don'?t forget|make a note|take note|note)"
+    r"(?:^|(?<=[.!?])\s+)" + _POLITE + r"(?:remember|memori[sz]e|keep in mind|don'?t forget|make a note|take note|note)"
     r"(?:\s+(?:this|the following))?(?:\s+(?:in|under)\s+(?:the\s+|your\s+)?(?:block\s+)?"
-    r"[\"'`]?(?P<label>[\w./-]+)[\"'`]?(?:\s+block)?\s*[:,])?(?:\s*:\s*|\s+that[,:]?\s+|\s+)(?P<fact>.+)",
+    r"[\"'`]?(?P<label>[\w./-]+)[\"'`]?(?:\s+block)?\s*[:,])?(?:(?P<that>\s*:\s*|\s+that[,:]?\s+)|\s+)(?P<fact>.+)",
     re.I | re.S,
 )
 _ARCHIVE = re.compile(
@@ -38,8 +39,7 @@ _ARCHIVE = re.compile(
     re.I | re.S,
 )
 _NAME = re.compile(
-    r"\b(?:my name is|my name's|i am called|i'm called|call me)\s+(?P<name>[^\W\d_][\w'’-]*(?:\s+[A-ZÀ-Þ][\w'’-]*)*)",
-    re.I,
+    r"\b(?i:my name is|my name's|i am called|i'm called|call me)\s+(?P<name>[^\W\d_][\w'’-]*(?:\s+[A-ZÀ-Þ][\w'’-]*)*)"
 )
 _REPLACE = re.compile(
     _POLITE + r"(?:replace|change|correct|update)\s+(?P<old>.+?)\s+(?:by|with|to|into)\s+(?P<new>.+?)\s*\.?$",
@@ -47,6 +47,11 @@ _REPLACE = re.compile(
 )
 _FORGET = re.compile(
     _POLITE + r"(?:forget|delete|erase|remove)\s+(?:about\s+|that\s+|what you know about\s+)?(?P<what>.+)", re.I | re.S
+)
+_ABOUT_ME = re.compile(
+    r"\bwhat (?:all )?do you (?:know|remember)(?: about (?:me|us|the user))?\s*[?.]?$"
+    r"|\bwho am i\b|\bwhat have you learn",
+    re.I,
 )
 _QUESTION = re.compile(
     r"^(?:who|whom|whose|what|what's|when|where|which|why|how|is|are|am|was|were|do|does|did|can|could|will|would|has"
@@ -58,11 +63,13 @@ _QUESTION = re.compile(
 def keep(now: Situation) -> Move | None:
     """'Remember …', 'my name is …', 'archive …'."""
     fact, label, archive = _fact(now.text)
-    if not fact or now.text.rstrip().endswith("?"):
+    if not fact:
         return None
     last = now.done[-1] if now.done else None
     if last is not None and last.call.name in _WRITES and not last.failed:
         return Say(f"I will remember that: {fact}")
+    if last is None and any(fact in block.value for block in now.blocks):
+        return Say(f"I know that already: {fact}")
     call = _write(now, fact, label, archive)
     if call is not None:
         return call
@@ -99,6 +106,8 @@ def recall(now: Situation) -> Move | None:
     """A question: memory blocks and the visible conversation first, then one search after the other, then quote."""
     if not is_question(now.text):
         return None
+    if _ABOUT_ME.search(now.text):
+        return Say(_all_known(now))
     searches = [done for done in now.done if done.call.name in _SEARCHES]
     known = _known(now)
     for done in searches:
@@ -111,6 +120,18 @@ def recall(now: Situation) -> Move | None:
         if name in now.tools and not now.tried(name):
             return Call(name, {"query": " ".join(dict.fromkeys(_query(now.text)))}, thought="I look it up.")
     return Say("I know nothing about that: it is neither in my memory nor in what I have been told.")
+
+
+def _all_known(now: Situation) -> str:
+    """What its blocks hold, but for what it is itself."""
+    lines = [
+        f'"{line}" (from memory block {block.label!r})'
+        for block in now.blocks
+        if block.label != "persona"
+        for line in block.value.splitlines()
+        if line.strip()
+    ]
+    return "\n".join(lines) or "My memory blocks hold nothing yet."
 
 
 def is_question(text: str) -> bool:
@@ -128,11 +149,16 @@ def _fact(text: str) -> tuple[str, str | None, bool]:
     if archive:
         return archive["fact"].strip(), None, True
     name = _NAME.search(text)
-    told = _REMEMBER.match(text)
-    if told:
-        return told["fact"].strip(), told["label"], False
+    named = ""
     if name and (name["name"][0].isupper() or "name" in name.group().lower()):
-        return f"The user's name is {name['name'].strip()}.", None, False
+        named = f"The user's name is {name['name'].strip()}."
+    told = _REMEMBER.search(text)
+    if told and not (text.rstrip().endswith("?") and not told["that"]):
+        fact = told["fact"].strip()
+        outside = name is not None and not told.start("fact") <= name.start() < told.end("fact")
+        return f"{named}\n{fact}" if named and outside else fact, told["label"], False
+    if named and not text.rstrip().endswith("?"):
+        return named, None, False
     return "", None, False
 
 
