@@ -358,10 +358,12 @@ class Agent:
             run_id=envelope.run_id, agent_id=self.id, status="cancelled" if cancelled else "failed",
             stop_reason="cancelled" if cancelled else "deadline",
             error="the run was cancelled" if cancelled else "the deadline of the run passed before its turn came")
-        new = [events.unbegun(self.id, envelope, [seq, *self.arrivals.cancels(envelope.run_id)], outcome)]
+        settled = [seq, *self.arrivals.cancels(envelope.run_id)]
+        new = [events.unbegun(self.id, envelope, settled, outcome)]
         if envelope.reply_to is not None:
             new.append(events.reply(envelope.reply_to, outcome))
         await self.commit(f"{envelope.run_id}/unbegun", new)
+        self.arrivals.consumed(settled)
         self.over(outcome)
 
     def _waits_behind(self, envelope: Envelope) -> bool:

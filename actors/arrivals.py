@@ -104,6 +104,8 @@ class Arrivals:
         gone = set(seqs)
         self.messages = {seq: message for seq, message in self.messages.items() if seq not in gone}
         self.replies = {op_id: row for op_id, row in self.replies.items() if row.seq not in gone}
+        self._cancels = {run_id: left for run_id, known in self._cancels.items()
+                         if (left := [seq for seq in known if seq not in gone])}
 
     def note_cancel(self, run_id: str, seq: int) -> None:
         """Somebody wants that run to end; if its model is being asked, that ends at once."""
@@ -151,7 +153,6 @@ class Arrivals:
         self._ended[outcome.run_id] = outcome
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
-        self._cancels.pop(outcome.run_id, None)
         self.feed(outcome.run_id).put("end", outcome=outcome)
         for op_id, arrival in list(self.by_op.items()):
             if arrival.envelope.run_id == outcome.run_id:

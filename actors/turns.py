@@ -27,7 +27,7 @@ from repertory.ids import derived
 from repertory.llm.protocol import ModelAnswer
 from repertory.memory import events
 from repertory.memory import turn as machine
-from repertory.memory.journal import Committed, NewRow
+from repertory.memory.journal import NewRow
 from repertory.memory.state import OpenQuestion, Turn
 from repertory.messages import Envelope, Message, Outcome, ReplyTo, Sender, Usage, pack
 
@@ -230,7 +230,8 @@ class TurnRunner:
             agent.id, turn, consumed=self._consumed(), messages=(*self._inputs(), turn.response),
             usage=self._progress.usage, shown=self._prompter.unkept,
         )
-        await self._kept(await agent.commit(f"{turn.op}/response", [row]))
+        await agent.commit(f"{turn.op}/response", [row])
+        self._kept(row)
 
     async def _keep_step(self, ending: machine.Ending | None) -> bool:
         """Commit the step; False if memory has changed under it, so that its calls must be carried out again."""
@@ -247,7 +248,8 @@ class TurnRunner:
                 rows += [events.message(agent_id, post) for agent_id, post in self._calls.execution.workspace.posts]
             if outcome is not None and turn.envelope.reply_to is not None:
                 rows.append(events.reply(turn.envelope.reply_to, outcome))
-            await self._kept(await agent.commit(f"{turn.op}/step", rows))
+            await agent.commit(f"{turn.op}/step", rows)
+            self._kept(rows[0])
         if outcome is not None:
             agent.over(outcome)
         return True
@@ -269,7 +271,8 @@ class TurnRunner:
             window += turn.response_kept
             if (kept := agent.kind.after_turn(window)) < window:
                 more["kept"] = max(kept, 0)
-        row = events.step(agent.id, turn, consumed=self._consumed(), messages=messages, more=more, outcome=outcome)
+        consumed = self._consumed() + (agent.arrivals.cancels(turn.envelope.run_id) if outcome is not None else [])
+        row = events.step(agent.id, turn, consumed=consumed, messages=messages, more=more, outcome=outcome)
         if more.get("kept") == 0:
             row.data["kept"] = 0
         return row
@@ -283,10 +286,10 @@ class TurnRunner:
             usage=turn.usage.plus(self._progress.usage or Usage()),
         )
 
-    async def _kept(self, committed: Committed) -> None:
-        """What was kept is the state now; go on from there."""
+    def _kept(self, row: NewRow) -> None:
+        """What was kept is the state now; go on from there. What came in meanwhile is not settled by `row`."""
         agent, turn = self._agent, self._progress.turn
-        agent.arrivals.consumed(self._consumed())
+        agent.arrivals.consumed(row.data["consumed"])
         self._prompter.unkept = None
         now = agent.state.conversation(turn.envelope.conversation_id).turn
         if now is not None and now.response is not None:
@@ -296,12 +299,15 @@ class TurnRunner:
             self._progress = machine.begun(dataclasses.replace(self._progress, turn=now))
 
     def _consumed(self) -> list[int]:
-        """The inbox rows that this step settles: its message, the replies to its questions, a cancel."""
+        """The inbox rows that this step settles: its message, the replies to its questions.
+
+        A cancel is settled by the last step only: whoever takes over before that must know of it.
+        """
         turn, arrivals = self._progress.turn, self._agent.arrivals
         seqs = [] if turn.step or turn.response_kept else [turn.seq]
         seqs += [arrivals.replies[question.op_id].seq for question in turn.questions
                  if question.op_id in arrivals.replies]
-        return seqs + arrivals.cancels(turn.envelope.run_id)
+        return seqs
 
     def _inputs(self) -> tuple[Message, ...]:
         turn = self._progress.turn
