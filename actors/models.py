@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from repertory.actors.handles import Ref
-from repertory.errors import ModelTimeout, ModelUnavailable, OutcomeUnknown
+from repertory.errors import ModelTimeout, ModelUnavailable, OutcomeUnknown, RouteError
+from repertory.llm.budgets import BudgetCounter
 from repertory.llm.gateway import Gateway, ProviderFactory
 from repertory.llm.protocol import ModelAnswer, ModelRequest
 from repertory.llm.providers import provider_factories
@@ -22,6 +23,9 @@ from repertory.llm.settings import GatewaySettings
 
 #: for the way there and back, on top of the request's own limit
 _GRACE_S = 15.0
+#: for a word with the counter of budgets, and before it is asked again when it did not answer
+_LEASE_S = 10.0
+_LEASE_AGAIN_S = 1.0
 #: before the same request is sent again to a gateway that may have been replaced
 _AGAIN_S = 0.2
 
@@ -35,6 +39,7 @@ class ModelActor:
         *,
         seed: int | None = None,
         providers: Mapping[str, ProviderFactory] | None = None,
+        budgets: Ref | None = None,
     ) -> None:
         """Make one.
 
@@ -42,11 +47,14 @@ class ModelActor:
             settings: which providers there are and how hard they may be driven.
             seed: for the jitter of back-offs; None: by chance.
             providers: instead of those of the settings (tests, the simulator).
+            budgets: a `BudgetActor`, where several gateways share the keys' limits; None: this is the only one.
         """
         settings = settings or GatewaySettings()
         if providers is None:
             providers = provider_factories(settings, os.environ)
-        self._gateway = Gateway(providers, settings, chance=random.Random(seed))
+        self._budgets = budgets
+        lease = self._leased if budgets is not None else None
+        self._gateway = Gateway(providers, settings, chance=random.Random(seed), lease=lease)
 
     async def answer(self, request: ModelRequest, stream: bool = False, caller: str = "") -> ModelAnswer:
         """Ask the model; see `Gateway.answer`."""
@@ -81,6 +89,25 @@ class ModelActor:
     async def close(self) -> None:
         """Stop everything."""
         await self._gateway.close()
+
+    async def _leased(self, name: str, units: float) -> tuple[float, float]:
+        assert self._budgets is not None
+        try:
+            granted, wait_s = await self._budgets.call("lease", name, units, timeout_s=_LEASE_S)
+        except RouteError:
+            return 0.0, _LEASE_AGAIN_S  # a lease whose answer got lost counts as used
+        return granted, wait_s
+
+
+class BudgetActor:
+    """Keeps the limits of all keys for a cluster with several gateways; there is one."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._counter = BudgetCounter(settings.providers)
+
+    async def lease(self, name: str, units: float) -> tuple[float, float]:
+        """Hand out a portion; see `BudgetCounter.lease`."""
+        return self._counter.lease(name, units)
 
 
 class ModelsHandle:

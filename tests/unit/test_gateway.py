@@ -12,7 +12,7 @@ from provider_conformance import NOTE, request, user
 from wire.openai_wire import OpenAIWire
 from wire.server import KEY, Cut, Drop, Hang, Refuse, Reply, WireServer
 
-from repertory.actors.models import ModelActor, ModelsHandle
+from repertory.actors.models import BudgetActor, ModelActor, ModelsHandle
 from repertory.errors import (
     AnswerInvalid,
     ContextTooLong,
@@ -315,13 +315,13 @@ async def test_no_more_answers_are_under_way_than_the_provider_may_have() -> Non
 
 async def test_requests_a_minute_are_kept_within_the_limit() -> None:
     model = Scripted(lambda _: "yes")
-    gateway = gateway_of(model, requests_per_minute=5)
+    gateway = gateway_of(model, requests_per_minute=2)
     answers = await asyncio.gather(
         *(gateway.answer(request(user("?"), request_id=str(n), timeout_s=10.0)) for n in range(8)),
         return_exceptions=True,
     )
-    assert sum(isinstance(answer, ModelAnswer) for answer in answers) == 5
-    assert sum(isinstance(answer, RateLimited) for answer in answers) == 3
+    assert sum(isinstance(answer, ModelAnswer) for answer in answers) == 2
+    assert sum(isinstance(answer, RateLimited) for answer in answers) == 6
 
 
 async def test_the_books_name_provider_and_agent() -> None:
@@ -432,3 +432,35 @@ async def test_an_agent_that_gives_up_stops_the_request_but_not_for_others() -> 
     assert one.cancelled()
     model.let_go.set()
     assert (await other).text == "late"
+
+
+async def test_gateways_that_share_a_key_stay_within_its_limit_together() -> None:
+    model = Scripted(lambda _: "yes")
+    settings = GatewaySettings(providers={"test": ProviderSettings(kind="offline", requests_per_minute=2)})
+    counter = LocalRef(BudgetActor(settings))
+    gateways = [ModelActor(settings, providers={"test": lambda: model}, seed=n, budgets=counter) for n in range(3)]
+    answers = await asyncio.gather(
+        *(
+            gateway.answer(request(user("?"), request_id=f"{n}", timeout_s=10.0))
+            for gateway in gateways
+            for n in range(3)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, ModelAnswer) for answer in answers) == 2
+    assert sum(isinstance(answer, RateLimited) for answer in answers) == 7
+
+
+async def test_a_lease_whose_answer_is_lost_counts_as_used() -> None:
+    settings = GatewaySettings(providers={"test": ProviderSettings(kind="offline", tokens_per_minute=60_000)})
+    counter = LocalRef(BudgetActor(settings), lose=["lease"])
+    actor = ModelActor(settings, providers={"test": lambda: Scripted(["yes"])}, seed=1, budgets=counter)
+    assert (await actor.answer(request(user("?")))).text == "yes"
+
+
+async def test_tokens_a_minute_are_settled_by_what_was_really_used() -> None:
+    used = ModelAnswer(text="yes", usage=Usage(input_tokens=900, output_tokens=100, requests=1))
+    gateway = gateway_of(Scripted([used, used]), tokens_per_minute=1_000)
+    await gateway.answer(request(user("?"), request_id="1"))
+    with pytest.raises(RateLimited):
+        await gateway.answer(request(user("word " * 400), request_id="2", timeout_s=5.0))

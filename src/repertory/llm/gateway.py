@@ -31,6 +31,7 @@ from repertory.errors import (
 )
 from repertory.llm.accounting import Accounts
 from repertory.llm.assembly import replay
+from repertory.llm.budgets import Lease
 from repertory.llm.deltas import DeltaBuffer
 from repertory.llm.handles import ModelHandle, parse_handle
 from repertory.llm.limits import Limits
@@ -49,7 +50,12 @@ class Gateway:
     """Asks models on behalf of agents."""
 
     def __init__(
-        self, providers: Mapping[str, ProviderFactory], settings: GatewaySettings, *, chance: random.Random
+        self,
+        providers: Mapping[str, ProviderFactory],
+        settings: GatewaySettings,
+        *,
+        chance: random.Random,
+        lease: Lease | None = None,
     ) -> None:
         """Make one.
 
@@ -57,10 +63,12 @@ class Gateway:
             providers: by name, functions that open a provider; called when one is first needed.
             settings: limits and patience.
             chance: the source of jitter, seeded in a simulation.
+            lease: where the budgets of keys are kept when other gateways use the same ones.
         """
         self._factories = providers
         self._settings = settings
         self._chance = chance
+        self._lease = lease
         self._open: dict[str, Provider] = {}
         self._limits: dict[str, Limits] = {}
         self._running: dict[str, asyncio.Task[ModelAnswer]] = {}
@@ -210,7 +218,7 @@ class Gateway:
         limits = self._limits_of(handle.provider)
         estimate = _estimated_tokens(request)
         async with limits.slots:
-            await limits.admit(handle.provider, estimate, deadline)
+            await limits.admit(estimate, deadline)
             try:
                 answer = await self._timed(provider, request, handle.model, buffer, deadline)
             except (ModelUnavailable, ModelTimeout):
@@ -258,7 +266,7 @@ class Gateway:
 
     def _limits_of(self, name: str) -> Limits:
         if name not in self._limits:
-            self._limits[name] = Limits(self._settings_of(name), self._settings.patience)
+            self._limits[name] = Limits(name, self._settings_of(name), self._settings.patience, self._lease)
         return self._limits[name]
 
     def _settings_of(self, name: str) -> ProviderSettings:

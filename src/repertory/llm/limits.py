@@ -10,39 +10,8 @@ from __future__ import annotations
 import asyncio
 
 from repertory.errors import ModelUnavailable, RateLimited
+from repertory.llm.budgets import Lease, budgets_of
 from repertory.llm.settings import Patience, ProviderSettings
-
-_MINUTE_S = 60.0
-
-
-class TokenBucket:
-    """So many units a minute, at most a minute's worth at once."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._per_minute = per_minute
-        self._level = per_minute or 0.0
-        self._at: float | None = None
-
-    def wait_s(self, units: float) -> float:
-        """How long until `units` are there; 0: now. More than a minute's worth counts as a minute's worth."""
-        if self._per_minute is None:
-            return 0.0
-        self._refill()
-        missing = min(units, self._per_minute) - self._level
-        return max(0.0, missing * _MINUTE_S / self._per_minute)
-
-    def take(self, units: float) -> None:
-        """Use `units`; the level may go below zero, then later requests wait longer. Negative units give back."""
-        if self._per_minute is not None:
-            self._refill()
-            self._level = min(self._per_minute, self._level - units)
-
-    def _refill(self) -> None:
-        assert self._per_minute is not None
-        now = asyncio.get_running_loop().time()
-        if self._at is not None:
-            self._level = min(self._per_minute, self._level + (now - self._at) * self._per_minute / _MINUTE_S)
-        self._at = now
 
 
 class Breaker:
@@ -96,19 +65,21 @@ class Breaker:
 class Limits:
     """All limits of one provider."""
 
-    def __init__(self, settings: ProviderSettings, patience: Patience) -> None:
+    def __init__(
+        self, provider: str, settings: ProviderSettings, patience: Patience, lease: Lease | None = None
+    ) -> None:
+        """`lease`: where the budgets of the key are kept when other gateways share it."""
+        self._provider = provider
         self.slots = asyncio.Semaphore(settings.max_concurrent)
         self.breaker = Breaker(patience)
         self._wait_open_s = patience.wait_open_s
-        self._requests = TokenBucket(settings.requests_per_minute)
-        self._tokens = TokenBucket(settings.tokens_per_minute)
+        self._budgets = budgets_of(provider, settings, lease)
         self._pause_until = 0.0
 
-    async def admit(self, provider: str, tokens: float, deadline: float) -> None:
+    async def admit(self, tokens: float, deadline: float) -> None:
         """Wait until a request of about `tokens` may be sent.
 
         Args:
-            provider: its name, for messages.
             tokens: an estimate of what the request will cost.
             deadline: in loop time; a wait beyond it is refused at once.
 
@@ -120,11 +91,13 @@ class Limits:
         give_up = min(deadline, loop.time() + self._wait_open_s)
         while True:
             now = loop.time()
-            pause_s = max(self._pause_until - now, self._requests.wait_s(1), self._tokens.wait_s(tokens))
+            pause_s = self._pause_until - now
+            for what, budget in self._budgets.items():
+                pause_s = max(pause_s, await budget.wait_s(1.0 if what == "requests" else tokens))
             if pause_s > 0:
                 if now + pause_s > deadline:
                     raise RateLimited(
-                        f"The rate limit of {provider} leaves no room before the deadline.", retry_after_s=pause_s
+                        f"The rate limit of {self._provider} leaves no room before the deadline.", retry_after_s=pause_s
                     )
                 await asyncio.sleep(pause_s)
                 continue
@@ -133,13 +106,13 @@ class Limits:
                 break
             if now >= give_up:
                 raise ModelUnavailable(
-                    f"{provider} has failed again and again and is left alone for a while.",
+                    f"{self._provider} has failed again and again and is left alone for a while.",
                     given_up=True,
                     retry_after_s=open_s,
                 )
             await asyncio.sleep(min(open_s, max(give_up - now, 0.001)))
-        self._requests.take(1)
-        self._tokens.take(tokens)
+        for what, budget in self._budgets.items():
+            budget.take(1.0 if what == "requests" else tokens)
 
     def pause(self, seconds: float) -> None:
         """The provider asked for quiet: nobody sends anything for that long."""
@@ -147,4 +120,5 @@ class Limits:
 
     def settle(self, estimated: float, used: float) -> None:
         """Correct the estimate of `admit` by what was really used."""
-        self._tokens.take(used - estimated)
+        if "tokens" in self._budgets:
+            self._budgets["tokens"].take(used - estimated)
