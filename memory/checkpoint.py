@@ -42,7 +42,7 @@ def unpacked(raw: bytes, *, database_id: str) -> tuple[JournalIndex, OpFilter] |
         if data["format"] != FORMAT or data["database"] != database_id:
             return None
         return unpack_index(data["index"]), OpFilter.unpack(data["used"])
-    except (ValueError, KeyError, TypeError):  # written by another release, whose index was another one
+    except (ValueError, LookupError, TypeError):  # written by another release, whose index was another one
         return None
 
 

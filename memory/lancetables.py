@@ -129,10 +129,11 @@ class LanceTable:
     async def compact(self, *, close: bool = False) -> None:
         """See `Table.compact`."""
         def work() -> None:
+            if close and self._table.list_indices():
+                return
             self._table.optimize(cleanup_older_than=_NEVER)
-            if close:
-                for column in ("stream", "op_id"):
-                    self._table.create_scalar_index(column, replace=True)
+            for column in ("stream", "op_id") if close else ():
+                self._table.create_scalar_index(column, replace=True)
         await self._writing(work)
 
     async def clean(self, *, keep_s: float) -> None:

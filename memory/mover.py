@@ -109,9 +109,10 @@ class Mover:
         if await self._move():
             self._chores = 2
         if self._chain.full:
-            await self._chain.compact(close=True)
+            await self._chain.close()
         elif self._chain.wants_compaction:
             await self._chain.compact()
+        await self._chain.finish()
         await self._trim()
         await self._save(False)
 
@@ -126,8 +127,8 @@ class Mover:
         if self._chores == 2 and self._chain.untidy:
             await self._chain.compact()
         elif self._chores:
-            await self._chain.settle()
             await self._chain.clean()
+        await self._chain.finish()
         await self._trim()
         await self._save(True)
         self._chores = max(0, self._chores - 1)

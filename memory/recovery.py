@@ -209,26 +209,28 @@ async def _newest(tables: Tables, name: str, damage: list[Damage]) -> Table | No
 
 
 async def _segments(tables: Tables, tail: _Tail, damage: list[Damage]) -> tuple[list[Segment], dict[int, Scan]]:
+    """The chain, and what was read of it: the newest two tables whole, since both may have been written last."""
     names = await _chain_names(tables)
     segments: list[Segment] = []
     scans: dict[int, Scan] = {}
     for name in names:
         number = segment_number(name) or 0
         expected = segments[-1].last + 1 if segments else 1
-        last = name == names[-1]
         table = await _newest(tables, name, damage)
         if table is None:
             continue
-        found = await _best(tables, table, expected, tail, damage) if last else await _head(table)
-        first = found.first or expected
+        if name in names[-2:]:
+            found = scans[number] = await _best(tables, table, expected, tail, damage)
+            await found.table.sync()
+        else:
+            found = await _head(table)
         if not found.first and found.table.count:  # not one row of it can be read
             continue
-        if last:
-            scans[number] = found
-            await found.table.sync()
+        last = name == names[-1]
         segments.append(Segment(
-            number=number, table=found.table, first=first, closed=not last or bool(found.bad),
-            bytes=size_of(found.records), verified=found.table.count))
+            number=number, table=found.table, first=found.first or expected, closed=not last or bool(found.bad),
+            finished=name not in names[-2:] or bool(found.bad), bytes=size_of(found.records),
+            verified=found.table.count))
     if not segments and 1 not in tail.records:
         raise DatabaseDamaged("no version of the journal's tables can be read: restore a copy of the folder; "
                               "what was set aside is named *.bad", tables=names)
@@ -250,21 +252,18 @@ async def _head(table: Table) -> Scan:
 
 
 async def _best(tables: Tables, newest: Table, expected: int, tail: _Tail, damage: list[Damage]) -> Scan:
-    """The version of the last table that, with the tail, gives the most rows; those above it are set aside."""
-    best = await scan(newest, first=0)
-    if not best.bad:
-        return best
-    candidates, probe = 1, best.bad[0]
+    """The version of a table that, with the tail, gives the most rows; those above it are set aside."""
+    best = await _scanned(newest, expected)
+    candidates = 1
     for version in (await tables.versions(newest.name))[1:]:
-        if candidates >= _CANDIDATES or not best.bad:
+        if candidates == _CANDIDATES or not best.bad:
             break
-        older = await _older(tables, newest.name, version, probe)
-        if older is None:
-            continue
-        candidates += 1
-        found = await scan(older, first=best.first)
-        if _worth(found, tail) >= _worth(best, tail) and len(found.bad) < len(best.bad):
-            best = found
+        older = await _older(tables, newest.name, version, best)
+        if older is not None:
+            candidates += 1
+            found = await _scanned(older, expected)
+            if _worth(found, tail) >= _worth(best, tail) and len(found.bad) < len(best.bad):
+                best = found
     if best.table is newest:
         return best
     while (versions := await tables.versions(newest.name)) and versions[0] > best.table.version:
@@ -274,11 +273,20 @@ async def _best(tables: Tables, newest: Table, expected: int, tail: _Tail, damag
     return best
 
 
-async def _older(tables: Tables, name: str, version: int, probe: int) -> Table | None:
-    """An older version, unless it has the same damaged row at position `probe`."""
+async def _scanned(table: Table, expected: int) -> Scan:
+    """A scan from the seq where the table should begin; or from where it says, if rows before it were lost."""
+    found = await scan(table, first=expected)
+    if found.records or not table.count:
+        return found
+    return await scan(table, first=0)
+
+
+async def _older(tables: Tables, name: str, version: int, best: Scan) -> Table | None:
+    """An older version, unless it has the same damage where the best one so far has its first."""
+    position = best.bad[0]
     try:
         table = await tables.open(name, version=version)
-        return table if table.count <= probe or await holds(table, probe) else None
+        return table if table.count <= position or await holds(table, position, best.first + position) else None
     except TableUnreadable:
         return None
 
