@@ -10,7 +10,8 @@ from repertory.actors.shell import Launch, RayRef, Recipe, launch
 from repertory.errors import OutcomeUnknown
 from repertory.llm.settings import GatewaySettings
 
-STORE, MODELS, READER, BLOCKS, DIRECTORY = "store", "models", "reader", "blocks", "directory"
+STORE, DIRECTORY, MODELS, BLOCKS = "store", "directory", "models", "blocks"
+READER, SANDBOX = "reader", "sandbox"
 #: what each service must answer before the instance counts as running; the store first: its refusal is the reason
 FIRST_QUESTIONS = {STORE: ("ask", "statistics"), DIRECTORY: ("status",), MODELS: ("status",), BLOCKS: ("find",)}
 #: seconds that an actor may take to come up (LanceDB's import on a machine under load; a journal to replay)
@@ -88,11 +89,12 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
         BLOCKS: (Recipe(module=module, function="make_coordinator", arguments={"store": store}), ""),
         READER: (Recipe(module=module, function="make_reader", arguments={
             "store": store, "database": str(plan.database)}), plan.node_id),
+        SANDBOX: (Recipe(module=module, function="make_sandbox"), ""),
     }
 
 
 def _agents(plan: Plan) -> Recipe:
     """The processes in which agents live."""
-    names = {"store": STORE, "models": MODELS, "blocks": BLOCKS, "directory": DIRECTORY}
+    names = (STORE, MODELS, BLOCKS, READER, SANDBOX)
     return Recipe(module="repertory.actors.host", function="make_process",
-                  arguments={key: reference(plan.database_id, name) for key, name in names.items()})
+                  arguments={name: reference(plan.database_id, name) for name in names})

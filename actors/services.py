@@ -1,4 +1,4 @@
-"""What makes an instance's services in their own processes: directory, gateway, coordinator of blocks, reader."""
+"""What makes an instance's services in their own processes: all but the store, which has LanceDB."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from repertory.actors.handles import StoreHandle
 from repertory.actors.models import ModelActor
 from repertory.actors.pool import PoolLimits
 from repertory.actors.reader import ReaderActor, open_index
+from repertory.actors.sandbox import SandboxActor
 from repertory.actors.shell import Launch, RayRef, Recipe
 from repertory.actors.spawner import RaySpawner
 from repertory.ids import IdSource
@@ -40,3 +41,8 @@ async def make_coordinator(store: RayRef) -> BlockCoordinator:
 async def make_reader(store: RayRef, database: str) -> ReaderActor:
     """A reader of the database in that folder, on the same machine."""
     return ReaderActor(StoreHandle(store), open_index(Path(database), None))
+
+
+async def make_sandbox() -> SandboxActor:
+    """A sandbox; it starts a child process for each call."""
+    return SandboxActor()

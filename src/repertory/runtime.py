@@ -11,14 +11,15 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.authentication import authentication_token_setup as token_setup
 
 from repertory.actors.blocks import CoordinatorHandle
 from repertory.actors.callers import AgentCaller
@@ -40,9 +41,10 @@ from repertory.actors.reader import ReaderHandle
 from repertory.actors.shell import Recipe, is_secret, named
 from repertory.actors.watchdog import is_refused
 from repertory.config import Config
-from repertory.errors import ConfigError, DatabaseLocked, RepertoryError
+from repertory.errors import ConfigError, DatabaseLocked, OutcomeUnknown, RepertoryError
 from repertory.ids import IdSource
 from repertory.llm.settings import GatewaySettings, gateway_settings
+from repertory.memory.database import prepare
 from repertory.memory.disk import LocalDisk
 from repertory.memory.lock import Holder, holder_of
 from repertory.memory.recovery import identity
@@ -53,6 +55,8 @@ START_LOCK = "start.lock"
 START_S, LOOK_S = 240.0, 0.1
 #: seconds that services may take to end in good order
 STOP_S = 30.0
+#: tries of starting Ray
+RAY_TRIES = 3
 #: bytes of Ray's object store: our messages are small and travel inside the calls
 OBJECT_STORE_BYTES = 100_000_000
 #: bytes that a live agent's process needs, and the part of the free memory that they may fill
@@ -94,7 +98,7 @@ class Runtime:
         """
         config = config or Config()
         folder = database.absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        prepare(folder)
         async with _starting(folder):
             holder = await _living(folder)
             if holder is not None:
@@ -177,13 +181,43 @@ async def _connect(address: str | None) -> bool:
         return False
     if address is not None:
         # a local cluster asks for the token in the user's home, and an explicit address does not make Ray look there
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        logging.getLogger(token_setup.__name__).setLevel(logging.ERROR)
+        token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         await asyncio.to_thread(ray.init, address, logging_level=logging.ERROR, log_to_driver=False)
         return True
     with _without_secrets():
-        await asyncio.to_thread(ray.init, "local", include_dashboard=False, logging_level=logging.ERROR,
-                                log_to_driver=False, object_store_memory=OBJECT_STORE_BYTES)
+        await asyncio.to_thread(_start_ray)
     return True
+
+
+def _start_ray() -> None:
+    """Start a Ray of our own. On a machine under load it misses its own deadlines (15 and 30 seconds) now and then."""
+    before = _children()
+    for left in reversed(range(RAY_TRIES)):
+        try:
+            ray.init("local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
+                     object_store_memory=OBJECT_STORE_BYTES)
+        except Exception as error:  # Ray raises nothing narrower
+            for pid in set(_children()) - set(before):
+                with suppress(ProcessLookupError):  # Ray leaves what it has started so far
+                    os.kill(pid, signal.SIGKILL)
+            if not left:
+                raise OutcomeUnknown(f"Ray did not start: {error}") from error
+        else:
+            return
+
+
+def _children() -> list[int]:
+    """The child processes of Ray that this process has; none are known where there is no /proc."""
+    pids = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    return [pid for pid in pids if b"/ray/" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager
