@@ -170,6 +170,11 @@ class Arrivals:
         if arrival is not None and not arrival.over.done():
             arrival.over.set_exception(error)
 
+    def being_kept(self) -> list[asyncio.Task[Kept]]:
+        """Messages whose inbox rows are being written."""
+        tasks = (arrival.keeping for arrival in self.by_op.values())
+        return [task for task in tasks if task is not None and not task.done()]
+
     def watch(self, run_id: str) -> Arrival:
         """Something to wait for the end of a run by, for those who did not bring its message."""
         for arrival in self.by_op.values():

@@ -69,6 +69,10 @@ class TurnRunner:
                     if await self._keep_step(ending) and ending is not None:
                         return True
 
+    def give_up(self, error: str) -> None:
+        """End the run: carrying it on has met an error that is nobody's answer."""
+        self._progress = machine.failed(self._progress, "error", error)
+
     def _look(self) -> None:
         """Take notice of what has come in meanwhile."""
         turn, agent = self._progress.turn, self._agent

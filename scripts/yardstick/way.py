@@ -29,7 +29,7 @@ WAY = (
     Point(function="Agent.ask", hop="the process checks agent and epoch",
           code=("actors.process.AgentProcess.call",)),
     Point(function="RayRef.call", detail="answer", hop="the agent takes the message and compiles the request",
-          code=("actors.agent.Agent.ask", "actors.agent.Agent._admit", "actors.turns.TurnRunner._answer",
+          code=("actors.agent.Agent.ask", "actors.inbox.Inbox.admit", "actors.turns.TurnRunner._answer",
                 "actors.prompting.Prompter.request")),
     Point(function="Shell.call", detail="answer", hop="Ray carries the request to the gateway",
           code=("actors.models.ModelsHandle.answer",)),

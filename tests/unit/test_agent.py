@@ -9,6 +9,7 @@ from stage import Stage, calls, says
 from repertory.errors import Fenced, ModelRefused, ModelUnavailable, Moved, NotFound, RateLimited
 from repertory.llm.protocol import ModelAnswer
 from repertory.memory import tokens
+from repertory.memory.agent_types import AgentType
 from repertory.memory.fold import revive
 from repertory.memory.journal import Commit, NewRow
 from repertory.memory.state import ToolSource
@@ -507,3 +508,15 @@ async def test_p5_a_run_that_waits_behind_a_long_one_ends_at_its_own_deadline_or
     assert [run["status"] for run in await stage.store.ask("runs")] == ["cancelled", "failed", "created"]
     await stage.close()
     assert await reloaded(stage, agent) == agent.state
+
+
+async def test_p5_a_mistake_in_a_users_agent_type_ends_the_run_by_name_and_not_the_agent():
+    def broken(state, conversation, prompt, now):
+        raise ZeroDivisionError("oh")
+
+    stage = Stage(lambda request: "fine", types=[AgentType(name="odd", prompt="x", compile=broken)])
+    agent = await stage.live(await stage.create("a", agent_type="odd"))
+    outcome = await stage.ask(agent, "hi")
+    assert (outcome.status, outcome.stop_reason, outcome.error) == ("failed", "error", "ZeroDivisionError: oh")
+    await agent.edit("mend", {"spec": {"agent_type": "react"}})
+    assert (await stage.ask(agent, "hi again")).texts == ("fine",)
