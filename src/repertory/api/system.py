@@ -66,7 +66,7 @@ class System:
         chosen = list(tags)
         own_name = name if name is not None else derived("agent", op_id, 0)
         [agent_id] = await self._links.directory.create(
-            [{**pack(spec), "name": own_name, "tags": chosen}], op_id=op_id)
+            [{**pack(spec), "agent_type": spec.agent_type, "name": own_name, "tags": chosen}], op_id=op_id)
         return Agent(self._links, agent_id, own_name, tuple(chosen))
 
     async def agent(self, name: str) -> Agent:

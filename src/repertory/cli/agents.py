@@ -24,8 +24,12 @@ def create(name: Name, database: Database = DEFAULT_DATABASE, model: Model = "of
            system: SystemFile = None, as_json: AsJson = False) -> None:
     """Create an agent.
 
-        repertory create ada --tag worker --block "human=My name is Kim."
-        repertory create max --type letta_v1 --model openai/gpt-4o-mini
+    For example:
+
+    ```
+    repertory create ada --tag worker --block "human=My name is Kim."
+    repertory create max --type letta_v1 --model openai/gpt-4o-mini
+    ```
     """
     settings = {} if system is None else {"system": _text_of(system)}
     with open_sync(database) as running:

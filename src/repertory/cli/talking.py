@@ -24,8 +24,12 @@ def send(name: Name, text: Annotated[str, typer.Argument(help="What to say; `-` 
          as_json: AsJson = False) -> None:
     """Send one message and print the answer.
 
-        repertory send ada "Remember that the meeting is on Friday."
-        cat question.txt | repertory send ada - --json
+    For example:
+
+    ```
+    repertory send ada "Remember that the meeting is on Friday."
+    cat question.txt | repertory send ada - --json
+    ```
     """
     said = sys.stdin.read() if text == "-" else text
     if not said.strip():
@@ -49,7 +53,11 @@ def chat(name: Name, database: Database = DEFAULT_DATABASE, conversation: InConv
          ) -> None:
     """Talk with an agent; /help lists what else can be typed.
 
-        repertory chat ada
+    For example:
+
+    ```
+    repertory chat ada
+    ```
     """
     with working(f"opening {database}"):
         running = open_sync(database)

@@ -21,8 +21,12 @@ def top(database: Database = DEFAULT_DATABASE, as_json: AsJson = False,
         every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 1.0) -> None:
     """Watch the live agents, the turns that run, the queues and who waits for whom. Ctrl-C leaves.
 
-        repertory top
-        repertory top --json
+    For example:
+
+    ```
+    repertory top
+    repertory top --json
+    ```
     """
     with open_sync(database) as running:
         if as_json:
