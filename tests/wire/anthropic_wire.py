@@ -19,7 +19,7 @@ class AnthropicWire:
         return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("bearer ")
 
     def plan(self, body: dict[str, Any]) -> Reply:
-        _check(body)
+        check(body)
         said = [b["text"] for m in body["messages"] if m["role"] == "user" for b in m["content"] if b["type"] == "text"]
         text = said[-1] if said else ""
         answered = body["messages"][-1]["content"][-1]["type"] == "tool_result"
@@ -77,7 +77,7 @@ class AnthropicWire:
 _INPUT = {"input_tokens": 6, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 4}
 
 
-def _check(body: dict[str, Any]) -> None:
+def check(body: dict[str, Any]) -> None:
     """Alternating roles, no empty text, every call answered right after it, results first."""
     roles = [message["role"] for message in body["messages"]]
     assert {roles[0], roles[-1]} == {"user"}, roles

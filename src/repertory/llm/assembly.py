@@ -10,8 +10,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgpack
+
 from repertory.llm.protocol import Delta, ModelAnswer, OnDelta
 from repertory.messages import ToolCall, Usage
+
+#: levels of lists and objects in arguments; more of them overflow the stacks of those who pack and check them
+_MOST_LEVELS = 100
 
 Finish = Literal["stop", "tool_calls", "length", "refused"]
 
@@ -40,13 +45,13 @@ class Assembly:
         """More of what the model says."""
         if piece:
             self._text.append(piece)
-            self._tell(Delta(kind="text", text=piece))
+            self._tell(Delta(kind="text", text=whole_characters(piece)))
 
     def reasoning(self, piece: str) -> None:
         """More of what the model thinks."""
         if piece:
             self._reasoning.append(piece)
-            self._tell(Delta(kind="reasoning", text=piece))
+            self._tell(Delta(kind="reasoning", text=whole_characters(piece)))
 
     def tool_call(self, key: object, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """More of a tool call.
@@ -78,9 +83,9 @@ class Assembly:
         elif not calls and finish == "tool_calls":
             finish = "stop"
         return ModelAnswer(
-            text="".join(self._text),
+            text=whole_characters("".join(self._text)),
             tool_calls=calls,
-            reasoning="".join(self._reasoning),
+            reasoning=whole_characters("".join(self._reasoning)),
             reasoning_signature=self.reasoning_signature,
             finish=finish,
             usage=usage,
@@ -104,16 +109,43 @@ class Assembly:
 
 
 def call_from_json(call_id: str, name: str, text: str) -> ToolCall:
-    """A tool call from the JSON text that a model wrote; what is not a JSON object is kept as `malformed`."""
+    """A tool call from the JSON text that a model wrote; what is not a JSON object is kept as `malformed`.
+
+    So is an object that the journal could not keep: numbers beyond 64 bits, half characters, hundreds of levels.
+    """
+    text = whole_characters(text)
     if not text.strip():
         return ToolCall(id=call_id, name=name)
     try:
-        arguments: Any = json.loads(text, strict=False)
-    except ValueError:
+        arguments: Any = json.loads(text, strict=False, parse_constant=_refuse)
+        msgpack.packb(arguments)
+    except (ValueError, OverflowError, RecursionError):
         return ToolCall(id=call_id, name=name, malformed=text)
-    if not isinstance(arguments, dict):
+    if not isinstance(arguments, dict) or _levels(arguments) > _MOST_LEVELS:
         return ToolCall(id=call_id, name=name, malformed=text)
     return ToolCall(id=call_id, name=name, arguments=arguments)
+
+
+def whole_characters(text: str) -> str:
+    """The text with halves of characters put together where a stream has cut them, and single ones replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _levels(value: Any) -> int:
+    count, level = 0, [value]
+    while level and count <= _MOST_LEVELS:
+        count += 1
+        held = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [inner for part in held for inner in part]
+    return count
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def replay(answer: ModelAnswer, on_delta: OnDelta) -> None:

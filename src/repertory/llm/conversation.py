@@ -15,6 +15,7 @@ from repertory.messages import Message, ToolCall
 
 #: OpenAI takes ids of at most 40 characters, Anthropic only these characters
 _ID_CHARS = 40
+_NAME_CHARS = 64
 _NOT_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 NO_RESULT = "The result of this call was not recorded."
@@ -56,7 +57,10 @@ def _pair(messages: Sequence[Message]) -> list[Message]:
             name = message.tool_name or "a tool"
             out.append(dataclasses.replace(message, role="user", text=f"[Result of {name}] {message.text}"))
         elif message.role == "assistant" and message.tool_calls:
-            calls = tuple(dataclasses.replace(call, id=_fresh(call.id, ids)) for call in message.tool_calls)
+            calls = tuple(
+                dataclasses.replace(call, id=_fresh(call.id, ids), name=_sendable(call.name))
+                for call in message.tool_calls
+            )
             out.append(dataclasses.replace(message, tool_calls=calls))
             for old, new in zip(message.tool_calls, calls, strict=True):
                 found = _result_of(old, messages, at, taken)
@@ -83,6 +87,11 @@ def _answering(call: ToolCall, result: Message | None, asked: Message) -> Messag
     return Message(
         id=asked.id, role="tool", text=NO_RESULT, at=asked.at, tool_call_id=call.id, tool_name=call.name, failed=True
     )
+
+
+def _sendable(name: str) -> str:
+    """A tool's name as the APIs take it; a model may have made up another one."""
+    return _NOT_ID.sub("_", name)[:_NAME_CHARS] or "unnamed"
 
 
 def _fresh(wanted: str, ids: dict[str, None]) -> str:
