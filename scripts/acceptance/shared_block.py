@@ -1,14 +1,20 @@
-"""Ten agents append a hundred times each to one shared block: a thousand attributed versions, nothing lost (P4)."""
+"""Ten agents append a hundred times each to one shared block: a thousand attributed versions, nothing lost (P4).
+
+First by real agents on Ray, whose model calls `core_memory_append`, several times in each answer, while the nine others
+do the same; then at the coordinator alone, on a durable store in this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import repertory as rep
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.ids import IdSource
 from repertory.memory.block import Append
@@ -17,11 +23,16 @@ from repertory.memory.versions import BlockVersion
 
 AGENTS, APPENDS = 10, 100
 LIMIT_CHARS = 100_000
+#: calls of the tool in one answer of the model
+CALLS = 10
+#: for one message on a busy machine
+PATIENCE_S = 300.0
 
 
 def run(scale: float) -> dict[str, Any]:
     appends = max(1, round(APPENDS * scale))
-    return {"coordinator": asyncio.run(through_the_coordinator(appends))}
+    # in this order: Ray starts processes by fork, and one that has LanceDB loaded should not
+    return {"agents": asyncio.run(by_agents(appends)), "coordinator": asyncio.run(through_the_coordinator(appends))}
 
 
 async def through_the_coordinator(appends: int) -> dict[str, Any]:
@@ -45,6 +56,29 @@ async def through_the_coordinator(appends: int) -> dict[str, Any]:
         await database.close()
     check(history, names, appends)
     assert all(version.op_id == version.action["content"] for version in history[1:])
+    return {"versions": len(history), "seconds": round(took_s, 2), "edits_per_s": round(AGENTS * appends / took_s)}
+
+
+async def by_agents(appends: int) -> dict[str, Any]:
+    """Agents on Ray: each is told what to append, and does so with its own tool."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with rep.open(Path(folder) / "db") as system:
+            board = await system.blocks.create("log", limit_chars=LIMIT_CHARS)
+            agents = [await system.create_agent(f"writer-{number}", blocks=[board]) for number in range(AGENTS)]
+
+            async def write(agent: Any) -> None:
+                for start in range(0, appends, CALLS):
+                    numbers = range(start, min(start + CALLS, appends))
+                    calls = [{"label": "log", "content": f"{agent.id}/{number}"} for number in numbers]
+                    await agent.send(" ".join(f"[[call core_memory_append {json.dumps(call)}]]" for call in calls),
+                                     timeout_s=PATIENCE_S)
+
+            started = time.monotonic()
+            await asyncio.gather(*(write(agent) for agent in agents))
+            took_s = time.monotonic() - started
+            history = await board.history(limit=AGENTS * appends + 10)
+    check(history, [agent.id for agent in agents], appends)
+    assert len({version.op_id for version in history}) == len(history), "an op_id made two versions"
     return {"versions": len(history), "seconds": round(took_s, 2), "edits_per_s": round(AGENTS * appends / took_s)}
 
 
