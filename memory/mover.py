@@ -136,14 +136,14 @@ class Mover:
     async def _trim(self) -> None:
         """Delete the tail's files whose rows are safe, but not the newest full one.
 
-        So the tail always has the last rows of all: a table whose newest version is lost can be made good from it.
+        So a table whose newest version is lost can be made good from the tail, which also shows where the journal ends.
         """
         newest = max(self._tail.full.values(), default=0)
         old = [number for number, last in self._tail.full.items() if last <= self._chain.moved and last < newest]
-        if old and max(self._tail.full[number] for number in old) > self._chain.settled:
+        if old and max(self._tail.full[number] for number in old) > self._chain.safe:
             await self._chain.settle()
         for number in old:
-            if self._tail.full[number] <= self._chain.settled:
+            if self._tail.full[number] <= self._chain.safe:
                 await self._tail.drop(number)
 
     async def _recovered(self) -> None:

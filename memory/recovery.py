@@ -113,7 +113,7 @@ async def recover(disk: Disk, tables: Tables, *, database_id: str, tuning: Tunin
     unmoved = [record for seq, record in sorted(tail.records.items()) if seq > moved]
     folding.take(unmoved)
     folding.end()
-    damage += folding.gaps(promised)
+    damage += _gaps(segments, tail, promised)
     if promised > index.last_seq:
         index.last_seq = promised  # a seq that was given once is not given again
     return Recovered(database_id=database_id, index=index, used=used, chain=chain, tail=unmoved,
@@ -121,21 +121,18 @@ async def recover(disk: Disk, tables: Tables, *, database_id: str, tuning: Tunin
 
 
 class _Folding:
-    """Applies rows to the index, whole commits at a time, and notes the gaps between them."""
+    """Applies rows to the index, whole commits at a time."""
 
     def __init__(self, index: JournalIndex, used: OpFilter) -> None:
         self._index = index
         self._used = used
         self._last = index.last_seq
         self._held: list[Row] = []
-        self._gaps: list[tuple[int, int]] = []
 
     def take(self, records: Sequence[Record]) -> None:
         for record in records:
             if record.seq <= self._last:
                 continue
-            if record.seq != self._last + 1:
-                self._gaps.append((self._last + 1, record.seq - 1))
             self._last = record.seq
             if self._held and self._held[-1].op_id != record.op_id:
                 self.end()
@@ -147,12 +144,17 @@ class _Folding:
             self._index.apply(self._held)
             self._held = []
 
-    def gaps(self, promised: int) -> list[Damage]:
-        """The rows that are missing; `promised` is a seq that had been given."""
-        if promised > self._last:
-            self._gaps.append((self._last + 1, promised))
-        return [Damage(kind="lost", first=first, last=last, detail="no table and no tail has these rows")
-                for first, last in self._gaps]
+
+def _gaps(segments: list[Segment], tail: _Tail, promised: int) -> list[Damage]:
+    """The rows that are nowhere; `promised` is a seq that had been given."""
+    there = sorted([*((segment.first, segment.last) for segment in segments), *((seq, seq) for seq in tail.records)])
+    gaps, end = [], 0
+    for first, last in [*there, (promised + 1, promised)]:
+        if first > end + 1:
+            gaps.append((end + 1, first - 1))
+        end = max(end, last)
+    return [Damage(kind="lost", first=first, last=last, detail="no table and no tail has these rows")
+            for first, last in gaps]
 
 
 def _report_bad(found: Scan, damage: list[Damage]) -> None:
@@ -230,7 +232,7 @@ async def _segments(tables: Tables, tail: _Tail, damage: list[Damage]) -> tuple[
         segments.append(Segment(
             number=number, table=found.table, first=found.first or expected, closed=not last or bool(found.bad),
             finished=name not in names[-2:] or bool(found.bad), bytes=size_of(found.records),
-            verified=found.table.count))
+            verified=found.table.count, safe=0 if last else found.table.count))
     if not segments and 1 not in tail.records:
         raise DatabaseDamaged("no version of the journal's tables can be read: restore a copy of the folder; "
                               "what was set aside is named *.bad", tables=names)

@@ -52,8 +52,9 @@ class Segment:
     closed: bool = False
     #: what is done to a closed table was done
     finished: bool = False
-    #: positions below this were synced and read back in the newest version
+    #: positions below this were synced and read back in the newest version, and in an older one that is still there
     verified: int = 0
+    safe: int = 0
     bytes: int = 0
     #: appends since the last compaction, and the bytes that the compaction wrote
     appends: int = 0
@@ -80,11 +81,11 @@ class Chain:
         return max((segment.last for segment in self.segments), default=0)
 
     @property
-    def settled(self) -> int:
-        """The newest seq up to which all rows lie in a synced and verified version."""
+    def safe(self) -> int:
+        """The newest seq up to which all rows lie in two versions that were synced and read back: one may be lost."""
         for segment in self.segments:
-            if segment.verified < segment.table.count:
-                return segment.first + segment.verified - 1
+            if segment.safe < segment.table.count:
+                return segment.first + segment.safe - 1
         return self.moved
 
     # --- writing: one task only -------------------------------------------------------------------------------------
@@ -137,9 +138,9 @@ class Chain:
     async def compact(self) -> None:
         """Rewrite the last table in few files, make sure of them, and only then delete old versions."""
         segment = self.segments[-1]
-        await segment.table.compact()
-        segment.verified = 0
         await self.settle()
+        await segment.table.compact()
+        await self._settle_again(segment)
         segment.appends, segment.compacted_bytes = 0, segment.bytes
         await segment.table.clean(keep_s=self._tuning.keep_s)
 
@@ -158,7 +159,7 @@ class Chain:
             number += 1
         segment = Segment(number=number, table=await self._tables.create(segment_name(number)), first=first)
         for older in self.segments:
-            older.closed = True
+            older.closed, older.safe = True, older.table.count
         self.segments.append(segment)
         return segment
 
@@ -173,8 +174,7 @@ class Chain:
                 version = segment.table.version
                 await segment.table.compact(close=True)
                 if segment.table.version != version:
-                    segment.verified = 0
-                    await self.settle()
+                    await self._settle_again(segment)
                     await segment.table.clean(keep_s=self._tuning.keep_s)
 
     async def clean(self) -> None:
@@ -192,7 +192,13 @@ class Chain:
                 if fresh.count != segment.table.count:
                     raise TableUnreadable(f"{fresh.name} has {fresh.count} rows, not {segment.table.count}")
                 await verify(fresh, first=segment.first, start=segment.verified)
-                segment.verified = fresh.count
+                segment.safe, segment.verified = max(segment.safe, segment.verified), fresh.count
+
+    async def _settle_again(self, segment: Segment) -> None:
+        """The same for a version whose files are all new, though its rows are not."""
+        before, segment.verified = segment.verified, 0
+        await self.settle()
+        segment.safe = before
 
     # --- reading: at any time ---------------------------------------------------------------------------------------
 
