@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray._private.authentication import authentication_token_setup as token_setup
 
 from repertory.actors.blocks import CoordinatorHandle
 from repertory.actors.callers import AgentCaller
+from repertory.actors.cluster import connect
 from repertory.actors.handles import DirectoryHandle, StoreHandle
 from repertory.actors.instance import (
     BLOCKS,
@@ -41,7 +39,7 @@ from repertory.actors.reader import ReaderHandle
 from repertory.actors.shell import Recipe, is_secret, named
 from repertory.actors.watchdog import is_refused
 from repertory.config import Config
-from repertory.errors import ConfigError, DatabaseLocked, OutcomeUnknown, RepertoryError
+from repertory.errors import DatabaseLocked, RepertoryError
 from repertory.ids import IdSource
 from repertory.llm.settings import GatewaySettings, gateway_settings
 from repertory.memory.database import prepare
@@ -55,10 +53,6 @@ START_LOCK = "start.lock"
 START_S, LOOK_S = 240.0, 0.1
 #: seconds that services may take to end in good order
 STOP_S = 30.0
-#: tries of starting Ray
-RAY_TRIES = 3
-#: bytes of Ray's object store: our messages are small and travel inside the calls
-OBJECT_STORE_BYTES = 100_000_000
 #: bytes that a live agent's process needs, and the part of the free memory that they may fill
 PROCESS_BYTES, MEMORY_SHARE = 100 << 20, 0.5
 #: without a cap in the configuration: at least and at most so many live agents
@@ -102,7 +96,7 @@ class Runtime:
         async with _starting(folder):
             holder = await _living(folder)
             if holder is not None:
-                connected = await _connect(holder.ray_address)
+                connected = await connect(holder.ray_address)
                 known = await identity(LocalDisk(folder))
                 if known is None:
                     raise DatabaseLocked(f"process {holder.pid} is making the database {folder}: try again")
@@ -114,7 +108,7 @@ class Runtime:
         known = await identity(LocalDisk(folder))
         database_id = known["id"] if known else IdSource().new("db")
         private = config.runtime.address is None and not ray.is_initialized()
-        connected = await _connect(config.runtime.address)
+        connected = await connect(config.runtime.address)
         runtime = cls(database_id, started=True, connected=connected, private=private)
         try:
             for ref in named(namespace_of(database_id)):
@@ -169,67 +163,6 @@ async def _living(folder: Path) -> Holder | None:
                                  "which has no Ray that could be joined")
         await asyncio.sleep(LOOK_S)
     return None
-
-
-async def _connect(address: str | None) -> bool:
-    """Be in the Ray cluster at `host:port`, or in a new one of our own; whether this call has brought us there."""
-    if ray.is_initialized():
-        here = ray.get_runtime_context().gcs_address
-        if address not in (None, "auto", here):
-            raise ConfigError(f"this program is in the Ray cluster {here}, and the database is run by {address}: "
-                              "leave the first one (ray.shutdown), or use another program")
-        return False
-    if address is not None:
-        # a local cluster asks for the token in the user's home, and an explicit address does not make Ray look there
-        logging.getLogger(token_setup.__name__).setLevel(logging.ERROR)
-        token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        await asyncio.to_thread(ray.init, address, logging_level=logging.ERROR, log_to_driver=False)
-        return True
-    with _without_secrets():
-        await asyncio.to_thread(_start_ray)
-    return True
-
-
-def _start_ray() -> None:
-    """Start a Ray of our own. On a machine under load it misses its own deadlines (15 and 30 seconds) now and then."""
-    before = _children()
-    for left in reversed(range(RAY_TRIES)):
-        try:
-            ray.init("local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
-                     object_store_memory=OBJECT_STORE_BYTES)
-        except Exception as error:  # Ray raises nothing narrower
-            for pid in set(_children()) - set(before):
-                with suppress(ProcessLookupError):  # Ray leaves what it has started so far
-                    os.kill(pid, signal.SIGKILL)
-            if not left:
-                raise OutcomeUnknown(f"Ray did not start: {error}") from error
-        else:
-            return
-
-
-def _children() -> list[int]:
-    """The child processes of Ray that this process has; none are known where there is no /proc."""
-    pids = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
-    return [pid for pid in pids if b"/ray/" in _command_line(pid)]
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-@contextmanager
-def _without_secrets() -> Iterator[None]:
-    """No keys in the environment for a while: the processes that are started meanwhile must not inherit them."""
-    secrets = {name: value for name, value in os.environ.items() if is_secret(name)}
-    for name in secrets:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(secrets)
 
 
 def _plan(folder: Path, database_id: str, config: Config, *, private: bool, process: Recipe | None) -> Plan:
