@@ -32,8 +32,9 @@ def create(name: Name, database: Database = DEFAULT_DATABASE, model: Model = "of
     ```
     """
     settings = {} if system is None else {"system": _text_of(system)}
+    blocks = _texts(block)
     with open_sync(database) as running:
-        agent = running.create_agent(name, model=model, type=type, tags=tag or (), blocks=_texts(block), **settings)
+        agent = running.create_agent(name, model=model, type=type, tags=tag or (), blocks=blocks, **settings)
     if as_json:
         print_json({"id": agent.id, "name": agent.name, "tags": list(agent.tags)})
     else:

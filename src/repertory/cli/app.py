@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -34,6 +35,14 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+#: the commands in the panels of `--help`
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "The runtime": (running.up, running.down, running.status, top.top),
+    "Agents": (agents.create, talking.chat, talking.send),
+    "Look, without a runtime": (reading.agents, reading.blocks, reading.history, reading.prompts),
+}
+
+
 def make_app() -> typer.Typer:
     """The command line as typer sees it."""
     app = typer.Typer(
@@ -41,12 +50,9 @@ def make_app() -> typer.Typer:
         add_completion=False, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (running.up, running.down, running.status, top.top):
-        app.command(rich_help_panel="The runtime")(command)
-    for command in (agents.create, talking.chat, talking.send):
-        app.command(rich_help_panel="Agents")(command)
-    for command in (reading.agents, reading.blocks, reading.history, reading.prompts):
-        app.command(rich_help_panel="Look, without a runtime")(command)
+    for panel, commands in _PANELS.items():
+        for command in commands:
+            app.command(rich_help_panel=panel)(command)
     app.add_typer(db.app, name="db", rich_help_panel="Look, without a runtime")
     return app
 

@@ -19,12 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from repertory.config import load_config
 from repertory.errors import ConfigError, DatabaseLocked, RepertoryError, StorageError
+from repertory.memory.database import prepare
 
 FILE_NAME = "keeper.json"
 LOG_NAME = "keeper.log"
-#: seconds: Ray needs about ten on a busy machine
-START_S = 180.0
+#: seconds: Ray needs five on a quiet machine, and minutes on one that has far more to do than it can
+START_S = 600.0
 #: seconds from the request to stop until the process is killed
 STOP_S = 60.0
 _LOCK_TRIES = 20
@@ -61,9 +63,8 @@ def start_keeper(database: Path) -> Keeper:
         ConfigError, StorageError: what the keeper's own start raised.
         RepertoryError: it ended or was not ready in time; the message says where its log is.
     """
-    if database.exists() and not database.is_dir():
-        raise ConfigError(f"{database} is a file: a database is a folder")
-    database.mkdir(parents=True, exist_ok=True)
+    load_config(database)
+    prepare(database)
     log = (database / LOG_NAME).resolve()
     reading, writing = os.pipe()
     with log.open("ab") as sink, os.fdopen(reading, "r", encoding="utf-8") as answer:

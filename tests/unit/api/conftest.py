@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,8 @@ from repertory.api.links import Links
 from repertory.api.system import System
 from repertory.ids import IdSource
 from repertory.memory.agent_types import builtin_types
+from repertory.memory.database import Database
+from repertory.memory.journal import Store
 from repertory.memory.volatile import VolatileStore
 from repertory.messages import Sender
 from repertory.tools.registry import ToolRegistry
@@ -50,10 +53,17 @@ class LocalSpawner:
         return []
 
 
-async def make_system() -> System:
-    """A system that has started; closing it ends everything."""
+OpenStore = Callable[[Callable[[str], None]], Awaitable[Store]]
+
+
+async def _volatile(on_inbox: Callable[[str], None]) -> Store:
+    return VolatileStore(on_inbox=on_inbox)
+
+
+async def make_system(open_store: OpenStore = _volatile) -> System:
+    """A system that has started; closing it ends all but the store, which is told of nothing else."""
     started: list[Directory] = []
-    store = VolatileStore(on_inbox=lambda agent_id: _wake(started, agent_id))
+    store = await open_store(lambda agent_id: _wake(started, agent_id))
     models = ModelsHandle(LocalRef("models", ModelActor()))
     blocks = CoordinatorHandle(LocalRef("blocks", BlockCoordinator(store, IdSource())))
     reader = ReaderHandle(LocalRef("reader", ReaderActor(store)))
@@ -80,6 +90,32 @@ async def system() -> AsyncIterator[System]:
     made = await make_system()
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database on disk in which something has happened; nobody has it open."""
+    folder = tmp_path_factory.mktemp("commands") / "db"
+
+    async def live() -> None:
+        opened: list[Database] = []
+
+        async def open_store(on_inbox: Callable[[str], None]) -> Store:
+            opened.append(await Database.open(folder, ids=IdSource(), now=time.time, on_inbox=on_inbox))
+            return opened[0].store
+
+        system = await make_system(open_store)
+        ada = await system.create_agent("ada", tags=["crew"])
+        await system.create_agent("bob")
+        await ada.send("Remember that the boat leaves at nine.")
+        await ada.conversation("work").send("Hello")
+        board = await system.blocks.create("board")
+        await board.append("We sail on Friday.")
+        await system.close()
+        await opened[0].close()
+
+    asyncio.run(live())
+    return folder
 
 
 @pytest.fixture
