@@ -8,11 +8,14 @@ the ports are chosen here, where Ray then waits for nobody, and two helpers that
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import logging
 import os
 import signal
 import socket
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +30,8 @@ from repertory.errors import ConfigError, OutcomeUnknown
 
 #: tries of starting Ray
 TRIES = 3
+#: seconds to wait for another program that is starting Ray; then it is tried all the same
+TURN_S = 120.0
 #: bytes of Ray's object store: our messages are small and travel inside the calls
 OBJECT_STORE_BYTES = 100_000_000
 #: ports of Ray's helpers, and helpers that are not needed: no logs are sent to drivers, nothing is scaled by itself
@@ -61,6 +66,26 @@ def _join(address: str) -> None:
 
 
 def _start() -> None:
+    with _in_turn():
+        _start_alone()
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """One start on this machine at a time: two at once slow each other down so much that both may fail."""
+    path = Path(tempfile.gettempdir()) / f"repertory-{os.getuid()}-ray-start.lock"
+    deadline = time.monotonic() + TURN_S
+    with path.open("w") as file:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
+        yield
+
+
+def _start_alone() -> None:
     before = _children()
     for left in reversed(range(TRIES)):
         try:
