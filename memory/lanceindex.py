@@ -37,7 +37,10 @@ class LanceIndex:
 
     async def watermark(self) -> int:
         """See `SearchIndex.watermark`."""
-        return await self._reading(lambda tables, state: state.watermark)
+        state = read_state(self._root)
+        if state is None:
+            raise IndexUnavailable(f"{self._root} has no projections yet")
+        return state.watermark
 
     async def find(self, query: Query, wanted: list[str], vector: list[float] | None) -> Found:
         """See `SearchIndex.find`."""

@@ -25,8 +25,8 @@ _log = logging.getLogger("repertory.projector")
 ENOUGH_ROWS, WAIT_S = 256, 2.0
 #: seconds between two looks at the journal, and between two batches: each batch is a file and a version more
 LOOK_S = 0.5
-#: rows of one batch at most
-BATCH_ROWS = 4_096
+#: rows of one batch at most: a batch is made ready in Python, beside which the commits of the same process run
+BATCH_ROWS = 1_024
 #: texts that an embedder is given at once
 EMBED_TEXTS = 64
 #: pause after a failure, doubled each time up to the second; so many in a row call for a rebuild
@@ -111,7 +111,7 @@ class Projector:
         self._ending.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
-            await self._in_thread(self._tables.close)
+        await self._in_thread(self._tables.close)
         self._threads.shutdown(wait=True)
 
     async def reached(self, seq: int) -> None:
@@ -120,14 +120,16 @@ class Projector:
         while self._tables.state.watermark < seq:
             await self._carried.wait()
 
-    async def catch_up(self) -> None:
-        """Take all that the journal has now, words and vectors, at once: for maintenance, without `start`.
+    async def catch_up(self, on_rows: Callable[[int], None] = lambda seq: None) -> None:
+        """Take all that the journal has now, words and vectors, at once: for maintenance, instead of `start`.
 
-        Raises StorageError when the disk refuses, and ModelError when the embedder does.
+        `on_rows` is told of the seq that words have reached. Raises OSError or RuntimeError when the disk refuses,
+        and ModelError when the embedder does.
         """
         await self._open()
         while self._tables.state.watermark < self._rows.last_seq:
             await self._carry_words()
+            on_rows(self._tables.state.watermark)
         while self._embedder is not None and self._tables.state.vectors_watermark < self._rows.last_seq:
             await self._carry_vectors(self._embedder)
         while await self._in_thread(self._tables.optimise):
@@ -171,7 +173,8 @@ class Projector:
     async def _batch(self, after: int) -> Batch:
         """What the next rows come to. Where the journal ends in rows that were lost, they are passed over."""
         end = self._rows.last_seq
-        batch = gather(await self._rows.since(after, limit=BATCH_ROWS))
+        rows = await self._rows.since(after, limit=BATCH_ROWS)
+        batch = await self._in_thread(lambda: gather(rows))
         batch.last = batch.last or end
         return batch
 
@@ -180,7 +183,8 @@ class Projector:
         loop = asyncio.get_running_loop()
         behind_since: float | None = None
         while not self._ending.is_set():
-            await self._either(self._ending, LOOK_S)
+            far_behind = self._rows.last_seq - mark() > BATCH_ROWS
+            await self._either(self._ending, BREATH_S if far_behind else LOOK_S)
             behind = self._rows.last_seq - mark()
             if behind <= 0:
                 behind_since = None

@@ -12,8 +12,10 @@ from repertory.messages import Message, ToolCall, pack
 class Diary:
     """Writes into a store what agents would write."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str = "diary") -> None:
+        """`name` tells it from others that wrote into the same store before."""
         self.store = store
+        self._name = name
         self._epochs: dict[str, int] = {}
         self._count = 0
 
@@ -51,9 +53,9 @@ class Diary:
         if author not in self._epochs:
             claim = NewRow(stream=claim_stream(author), kind="activated")
             self._epochs[author] = (await self.store.commit(
-                Commit(op_id=f"claim/{author}", author=author, epoch=CLAIM, rows=(claim,)))).epoch
+                Commit(op_id=f"{self._name}/claim/{author}", author=author, epoch=CLAIM, rows=(claim,)))).epoch
         self._count += 1
-        commit = Commit(op_id=f"op-{self._count}", author=author, epoch=self._epochs[author], rows=(row,))
+        commit = Commit(op_id=f"{self._name}/{self._count}", author=author, epoch=self._epochs[author], rows=(row,))
         return (await self.store.commit(commit)).last
 
 
