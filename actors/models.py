@@ -23,6 +23,8 @@ from repertory.llm.settings import GatewaySettings
 
 #: for the way there and back, on top of the request's own limit
 _GRACE_S = 15.0
+#: for the first question to a provider, whose SDK is imported then
+_OPEN_S = 60.0
 #: for a word with the counter of budgets, and before it is asked again when it did not answer
 _LEASE_S = 10.0
 _LEASE_AGAIN_S = 1.0
@@ -70,7 +72,7 @@ class ModelActor:
 
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together."""
-        return self._gateway.context_window(handle)
+        return await self._gateway.context_window(handle)
 
     async def status(self) -> dict[str, Any]:
         """What is going on, as plain data; see `Gateway.status`."""
@@ -158,5 +160,5 @@ class ModelsHandle:
 
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together. Raises ConfigError for an unknown provider."""
-        window: int = await self._ref.call("context_window", handle, timeout_s=_GRACE_S)
+        window: int = await self._ref.call("context_window", handle, timeout_s=_OPEN_S)
         return window

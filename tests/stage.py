@@ -148,7 +148,7 @@ class GatewayModels:
         return self._gateway.cancel(request_id)
 
     async def context_window(self, handle: str) -> int:
-        return self._gateway.context_window(handle)
+        return await self._gateway.context_window(handle)
 
 
 def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> ModelAnswer:

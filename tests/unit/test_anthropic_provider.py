@@ -37,7 +37,7 @@ async def server() -> AsyncIterator[WireServer]:
 @pytest.fixture
 async def provider(server: WireServer) -> AsyncIterator[Provider]:
     environ = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
-    provider = open_provider("anthropic", default_providers()["anthropic"], environ)
+    provider = await open_provider("anthropic", default_providers()["anthropic"], environ)
     yield provider
     await provider.close()
 
@@ -47,7 +47,7 @@ async def thinker(server: WireServer) -> AsyncIterator[Provider]:
     settings = dataclasses.replace(
         default_providers()["anthropic"], extra_body={"thinking": {"type": "enabled", "budget_tokens": 1024}}
     )
-    provider = open_provider("anthropic", settings, {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url})
+    provider = await open_provider("anthropic", settings, {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url})
     yield provider
     await provider.close()
 
@@ -185,7 +185,7 @@ async def test_a_server_that_hangs_times_out(server: WireServer, provider: Provi
 
 async def test_a_refused_key_appears_nowhere(server: WireServer) -> None:
     environ = {"ANTHROPIC_API_KEY": "odd-key-without-a-shape", "ANTHROPIC_BASE_URL": server.url}
-    provider = open_provider("anthropic", default_providers()["anthropic"], environ)
+    provider = await open_provider("anthropic", default_providers()["anthropic"], environ)
     with pytest.raises(ModelRefused) as caught:
         await provider.answer(request(user("?")), "claude")
     assert "odd-key-without-a-shape" not in repr((caught.value, caught.value.args, caught.value.data))

@@ -346,7 +346,18 @@ async def test_a_missing_key_is_reported_when_the_provider_is_needed() -> None:
     gateway = Gateway(provider_factories(settings, {}), settings, chance=random.Random(1))
     with pytest.raises(MissingKey, match="ANTHROPIC_API_KEY"):
         await gateway.answer(request(user("?"), model="anthropic/claude-sonnet-4-5"))
-    assert gateway.context_window("offline/rules") == 100_000
+    assert await gateway.context_window("offline/rules") == 100_000
+
+
+async def test_a_request_that_is_cancelled_before_it_begins_leaves_nothing_behind() -> None:
+    gateway = gateway_of(Scripted(["again"]))
+    asked = asyncio.create_task(gateway.answer(request(user("?"))))
+    await asyncio.sleep(0)
+    assert gateway.cancel("r1")
+    with pytest.raises(RunCancelled):
+        await asked
+    assert gateway.status()["running"] == 0
+    assert (await gateway.answer(request(user("?")))).text == "again"
 
 
 async def test_closing_stops_what_runs() -> None:

@@ -36,7 +36,7 @@ async def server() -> AsyncIterator[WireServer]:
 @pytest.fixture
 async def provider(server: WireServer) -> AsyncIterator[Provider]:
     environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.url + "/v1"}
-    provider = open_provider("openai", default_providers()["openai"], environ)
+    provider = await open_provider("openai", default_providers()["openai"], environ)
     yield provider
     await provider.close()
 
@@ -166,7 +166,7 @@ async def test_a_server_that_hangs_times_out(server: WireServer, provider: Provi
 async def test_a_refused_key_appears_nowhere(server: WireServer, stream: bool) -> None:
     wrong = "sk-wrong-98765432100"
     environ = {"OPENAI_API_KEY": wrong, "OPENAI_BASE_URL": server.url + "/v1"}
-    provider = open_provider("openai", default_providers()["openai"], environ)
+    provider = await open_provider("openai", default_providers()["openai"], environ)
     with pytest.raises(ModelRefused) as caught:
         await provider.answer(request(user("?")), "m", (lambda _: None) if stream else None)
     error = caught.value
@@ -177,14 +177,14 @@ async def test_a_refused_key_appears_nowhere(server: WireServer, stream: bool) -
     await provider.close()
 
 
-def test_without_a_key_it_says_which_variable_to_set() -> None:
+async def test_without_a_key_it_says_which_variable_to_set() -> None:
     with pytest.raises(MissingKey, match="OPENAI_API_KEY"):
-        open_provider("openai", default_providers()["openai"], {})
+        await open_provider("openai", default_providers()["openai"], {})
 
 
 async def test_a_local_server_needs_no_key(server: WireServer) -> None:
     settings = ProviderSettings(kind="openai", base_url=server.url + "/v1")
-    provider = open_provider("vllm", settings, {})
+    provider = await open_provider("vllm", settings, {})
     with pytest.raises(ModelRefused):  # this one does want a key, so what was sent can be seen
         await provider.answer(request(user("?")), "m")
     assert server.seen[0].headers["authorization"] == "bearer none"

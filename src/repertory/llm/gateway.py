@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from repertory.errors import (
@@ -38,10 +39,12 @@ from repertory.llm.limits import Limits
 from repertory.llm.protocol import ModelAnswer, ModelRequest, Provider
 from repertory.llm.settings import GatewaySettings, ProviderSettings
 
-ProviderFactory = Callable[[], Provider]
+ProviderFactory = Callable[[], Provider | Awaitable[Provider]]
 
 #: answers kept for those who ask again after a lost reply
 _KEPT_ANSWERS = 512
+#: old buffers that are looked at when a new one is made: more than one, so that they cannot grow without end
+_SWEPT = 4
 #: a rough measure, only for limiting the rate of tokens
 _CHARS_PER_TOKEN = 4
 
@@ -70,12 +73,14 @@ class Gateway:
         self._chance = chance
         self._lease = lease
         self._open: dict[str, Provider] = {}
+        self._opening = asyncio.Lock()
         self._limits: dict[str, Limits] = {}
         self._running: dict[str, asyncio.Task[ModelAnswer]] = {}
         #: who waits for which answer
         self._waiting: dict[str, dict[str, None]] = {}
         self._answered: OrderedDict[str, ModelAnswer] = OrderedDict()
-        self._buffers: dict[str, DeltaBuffer] = {}
+        #: looked through from the front for those that nobody needs any more
+        self._buffers: OrderedDict[str, DeltaBuffer] = OrderedDict()
         self.accounts = Accounts()
 
     async def answer(self, request: ModelRequest, *, stream: bool = False, caller: str = "") -> ModelAnswer:
@@ -100,6 +105,8 @@ class Gateway:
         if task is None:
             task = asyncio.create_task(self._answer(request, stream), name=f"model {request.request_id}")
             self._running[request.request_id] = task
+            # A callback, because a task that is cancelled before it begins runs no `finally`.
+            task.add_done_callback(lambda _: self._running.pop(request.request_id))
         waiting = self._waiting.setdefault(request.request_id, {})
         waiting[caller] = None
         try:
@@ -138,10 +145,10 @@ class Gateway:
             "held_back": [name for name, limits in self._limits.items() if limits.breaker.is_open],
         }
 
-    def context_window(self, handle: str) -> int:
+    async def context_window(self, handle: str) -> int:
         """Tokens that a request and its answer may have together. Raises ConfigError for an unknown provider."""
         parts = parse_handle(handle, self._factories)
-        return self._provider(parts.provider).context_window(parts.model)
+        return (await self._provider(parts.provider)).context_window(parts.model)
 
     async def close(self) -> None:
         """Stop everything and give connections back."""
@@ -163,11 +170,11 @@ class Gateway:
                 async with asyncio.timeout(request.timeout_s):
                     answer = await self._persist(request, handle, buffer if stream else None)
             except TimeoutError:
+                self.accounts.of(handle.provider).failures += 1
                 raise ModelTimeout(f"{request.model} did not answer within {request.timeout_s:g} seconds.") from None
             if buffer is not None and not stream:
                 replay(answer, buffer.add)
         finally:
-            del self._running[request.request_id]
             if buffer is not None:
                 buffer.end()
         self._answered[request.request_id] = answer
@@ -214,7 +221,7 @@ class Gateway:
         self, request: ModelRequest, handle: ModelHandle, buffer: DeltaBuffer | None, deadline: float
     ) -> ModelAnswer:
         """Ask once, within all limits."""
-        provider = self._provider(handle.provider)
+        provider = await self._provider(handle.provider)
         limits = self._limits_of(handle.provider)
         estimate = _estimated_tokens(request)
         async with limits.slots:
@@ -259,9 +266,12 @@ class Gateway:
         asked: float = failure.data.get("retry_after_s") or 0.0
         return max(jittered, asked)
 
-    def _provider(self, name: str) -> Provider:
+    async def _provider(self, name: str) -> Provider:
         if name not in self._open:
-            self._open[name] = self._factories[name]()
+            async with self._opening:
+                if name not in self._open:
+                    made = self._factories[name]()
+                    self._open[name] = await made if isinstance(made, Awaitable) else made
         return self._open[name]
 
     def _limits_of(self, name: str) -> Limits:
@@ -276,9 +286,11 @@ class Gateway:
         """The buffer of a request; a listener may come before the request itself does."""
         now = asyncio.get_running_loop().time()
         keep_s = self._settings.patience.keep_deltas_s
-        for old in [key for key, kept in self._buffers.items() if now - kept.touched > keep_s]:
-            if old not in self._running:
+        for old in list(islice(self._buffers, _SWEPT)):
+            if now - self._buffers[old].touched > keep_s and old not in self._running:
                 del self._buffers[old]
+            else:
+                self._buffers.move_to_end(old)
         if request_id not in self._buffers:
             self._buffers[request_id] = DeltaBuffer()
         return self._buffers[request_id]

@@ -6,6 +6,7 @@ without either.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Mapping
 from functools import partial
@@ -31,7 +32,7 @@ def provider_factories(settings: GatewaySettings, environ: Mapping[str, str]) ->
     return {name: partial(open_provider, name, one, environ) for name, one in settings.providers.items()}
 
 
-def open_provider(name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:
+async def open_provider(name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:
     """Open one provider. Raises MissingKey or MissingExtra."""
     match settings.kind:
         case "offline":
@@ -42,12 +43,12 @@ def open_provider(name: str, settings: ProviderSettings, environ: Mapping[str, s
             from repertory.llm.openai import OpenAIProvider
 
             key, address = _access(name, settings, environ)  # before the import, which takes seconds
-            return OpenAIProvider(_sdk("openai"), name, settings, key, address)
+            return OpenAIProvider(await _sdk("openai"), name, settings, key, address)
         case "anthropic":
             from repertory.llm.anthropic import AnthropicProvider
 
             key, address = _access(name, settings, environ)
-            return AnthropicProvider(_sdk("anthropic"), name, settings, key, address)
+            return AnthropicProvider(await _sdk("anthropic"), name, settings, key, address)
         case _:
             assert_never(settings.kind)
 
@@ -67,8 +68,9 @@ def _access(name: str, settings: ProviderSettings, environ: Mapping[str, str]) -
     return key or _NO_KEY, address
 
 
-def _sdk(package: str) -> ModuleType:
+async def _sdk(package: str) -> ModuleType:
     try:
-        return importlib.import_module(package)
+        # In a thread, so that the answers of other providers go on meanwhile.
+        return await asyncio.to_thread(importlib.import_module, package)
     except ImportError as error:
         raise MissingExtra(f"This needs the package {package!r}: pip install {package}", package=package) from error
