@@ -118,6 +118,8 @@ class ModelsHandle:
     def __init__(self, ref: Ref) -> None:
         self._ref = ref
         self._calls = itertools.count()
+        #: under which name this handle waits for an answer, by request id
+        self._callers: dict[str, str] = {}
 
     async def answer(self, request: ModelRequest, *, stream: bool = False) -> ModelAnswer:
         """Ask the model.
@@ -128,28 +130,33 @@ class ModelsHandle:
             ModelError: the model could not answer.
             ConfigError: no such provider, or no key.
         """
-        loop = asyncio.get_running_loop()
         # Different in every process and for every call; nothing depends on what it is.
         caller = f"{os.getpid()}/{id(self)}/{next(self._calls)}"
+        self._callers[request.request_id] = caller
+        try:
+            return await self._ask(request, stream, caller)
+        except asyncio.CancelledError:
+            # nobody wants the answer any more: do not pay for it
+            self._ref.tell("cancel", request.request_id, caller)
+            raise
+        finally:
+            if self._callers.get(request.request_id) == caller:
+                del self._callers[request.request_id]
+
+    async def _ask(self, request: ModelRequest, stream: bool, caller: str) -> ModelAnswer:
+        loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout_s
-        while True:
-            left_s = deadline - loop.time()
-            if left_s <= 0:
-                raise ModelTimeout(f"{request.model} did not answer within {request.timeout_s:g} seconds.")
+        while (left_s := deadline - loop.time()) > 0:
             try:
                 answer: ModelAnswer = await self._ref.call(
                     "answer", request, stream, caller, timeout_s=left_s + _GRACE_S
                 )
                 return answer
-            except asyncio.CancelledError:
-                self._ref.tell(
-                    "cancel", request.request_id, caller
-                )  # nobody wants the answer any more: do not pay for it
-                raise
             except OutcomeUnknown as error:
                 if loop.time() + _AGAIN_S >= deadline:
                     raise ModelUnavailable(f"The gateway to {request.model} cannot be reached.") from error
                 await asyncio.sleep(_AGAIN_S)
+        raise ModelTimeout(f"{request.model} did not answer within {request.timeout_s:g} seconds.")
 
     async def deltas(self, request_id: str, *, after: int = 0, wait_s: float = 10.0) -> list[dict[str, Any]]:
         """Pieces of a streamed answer behind number `after`; empty if none came within `wait_s`."""
@@ -157,6 +164,12 @@ class ModelsHandle:
             "deltas", request_id, after, wait_s, timeout_s=wait_s + _GRACE_S
         )
         return pieces
+
+    async def cancel(self, request_id: str) -> bool:
+        """Stop asking for what this handle waits for, unless someone else waits too; whether it was stopped."""
+        caller = self._callers.get(request_id, "")
+        stopped: bool = await self._ref.call("cancel", request_id, caller, timeout_s=_GRACE_S)
+        return stopped
 
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together. Raises ConfigError for an unknown provider."""

@@ -445,6 +445,17 @@ async def test_an_agent_that_gives_up_stops_the_request_but_not_for_others() -> 
     assert (await other).text == "late"
 
 
+async def test_a_request_can_be_stopped_by_its_id() -> None:
+    model = Controlled()
+    handle = ModelsHandle(LocalRef(ModelActor(providers={"test": lambda: model}, seed=1)))
+    asked = asyncio.create_task(handle.answer(request(user("?"))))
+    await model.started.wait()
+    assert await handle.cancel("r1")
+    with pytest.raises(RunCancelled):
+        await asked
+    assert not await handle.cancel("r1")
+
+
 async def test_gateways_that_share_a_key_stay_within_its_limit_together() -> None:
     model = Scripted(lambda _: "yes")
     settings = GatewaySettings(providers={"test": ProviderSettings(kind="offline", requests_per_minute=2)})
