@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -154,7 +155,8 @@ def show(report: dict[str, Any]) -> None:
     table = Table("agent", "messages", "in the window", "archived", "what it archived last", title="What they remember")
     for agent in report["agents"]:
         last = agent["recent"][-1] if agent["recent"] else ""
-        table.add_row(agent["name"], str(agent["messages"]), str(agent["in_window"]), str(agent["passages"]), last[:60])
+        table.add_row(agent["name"], str(agent["messages"]), str(agent["in_window"]), str(agent["passages"]),
+                      escape(last[:60]))
     out.print(table)
     for block in report["blocks"]:
         names = {agent["id"]: agent["name"] for agent in report["agents"]}
