@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -77,10 +78,8 @@ def check(database: Path, report: dict[str, Any]) -> None:
 def _kill_and_repeat(corpus: Path, database: Path, whole_s: float, chance: random.Random) -> float:
     demo = _demo(corpus, database)
     moment = chance.uniform(0.15, 0.95) * whole_s
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         demo.process.wait(timeout=moment)
-    except subprocess.TimeoutExpired:
-        pass
     demo.kill_everything()
     check(database, completed(_demo(corpus, database)))
     return round(moment, 1)
