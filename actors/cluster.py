@@ -89,9 +89,9 @@ def _start_alone() -> None:
     before = _children()
     for left in reversed(range(TRIES)):
         try:
-            with _own_parameters():
+            with _own_parameters() as metrics_port:
                 ray.init("local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
-                         object_store_memory=OBJECT_STORE_BYTES)
+                         object_store_memory=OBJECT_STORE_BYTES, _metrics_export_port=metrics_port)
         except Exception as error:  # Ray raises nothing narrower
             for pid in sorted(_children() - before):
                 with suppress(ProcessLookupError):  # Ray leaves what it has started so far
@@ -103,20 +103,24 @@ def _start_alone() -> None:
 
 
 @contextmanager
-def _own_parameters() -> Iterator[None]:
-    """`ray.init` has no arguments for these; without them (another version of Ray) it starts in its own way."""
+def _own_parameters() -> Iterator[int]:
+    """The port of metrics; and meanwhile those parameters that `ray.init` has no arguments for.
+
+    Another version of Ray, which does not know them, starts in its own way.
+    """
     module: Any = parameter
     original = module.RayParams
     with ExitStack() as sockets:
-        ports = dict(zip(_PORTS, _free_ports(sockets, len(_PORTS)), strict=True))
+        metrics_port, *others = _free_ports(sockets, 1 + len(_PORTS))
+    ports = dict(zip(_PORTS, others, strict=True))
     try:
         original(**ports, **_LEFT_OUT)
     except TypeError:
-        yield
+        yield metrics_port
         return
     module.RayParams = functools.partial(original, **ports, **_LEFT_OUT)
     try:
-        yield
+        yield metrics_port
     finally:
         module.RayParams = original
 
