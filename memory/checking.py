@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import msgpack
 
 from repertory.memory.checkpoint import CHECKPOINT_FILE, pack_index, unpacked
 from repertory.memory.damage import DAMAGE_FILE
-from repertory.memory.documents import Document, gather
+from repertory.memory.documents import Document, Key, Source, gather
 from repertory.memory.index import JournalIndex
 from repertory.memory.journal import Row
 from repertory.memory.lock import holder_of
@@ -86,13 +86,20 @@ async def check_database(folder: Path, progress: Progress) -> Report:
 
 
 class Expected:
-    """What the projections should have, by the rows up to their watermark."""
+    """What the projections should have, by the rows up to their watermark.
+
+    What later rows say may be there or not: a crash between two tables leaves such a state, and the next start
+    goes on from it.
+    """
 
     def __init__(self, watermark: int) -> None:
         """`watermark`: of the projections."""
         self._watermark = watermark
         #: agent -> (kind, id) -> a crc of the document
         self.documents: dict[str, dict[tuple[str, str], int]] = {}
+        #: what later rows speak of, and agents that are gone by them
+        self.open: dict[Key, None] = {}
+        self.gone: dict[str, None] = {}
 
     def take(self, rows: list[Row]) -> None:
         """Take the next rows."""
@@ -103,6 +110,13 @@ class Expected:
             self.documents.get(agent_id, {}).pop((source, own), None)
         for document in batch.documents.values():
             self.documents.setdefault(document.agent_id, {})[document.source, document.id] = fingerprint(document)
+        later = gather(row for row in rows if row.seq > self._watermark)
+        self.open.update(dict.fromkeys([*later.documents, *later.removed]))
+        self.gone.update(later.forgotten)
+
+    def undecided(self, source: Source, agent_id: str, own: str) -> bool:
+        """Whether it does not matter if this document is there."""
+        return agent_id in self.gone or (source, agent_id, own) in self.open
 
     def count(self, source: str) -> int:
         """How many documents of a kind there are."""
@@ -189,21 +203,35 @@ def _check_projections(folder: Path, store: OfflineStore, report: Report, expect
         report.found("derived", "the projections know of rows that the journal does not have")
         return
     connection = connect(state.folder(folder / FOLDER))
-    for source in ("messages", "passages"):
-        wrong = extra = 0
-        missing = {(agent, own): crc for agent, known in expected.documents.items()
-                   for (kind, own), crc in known.items() if kind == source}
+    sources: tuple[Source, ...] = ("messages", "passages")
+    for source in sources:
         try:
             table = connection.open_table(source)
             if table.version == 0:
                 raise ValueError("its newest version is empty of everything")
-            for part in table.search().to_batches(PAGE):
-                for document in documents_in(source, part):
-                    crc = missing.pop((document.agent_id, document.id), None)
-                    extra, wrong = extra + (crc is None), wrong + (crc not in (None, fingerprint(document)))
+            documents = (d for part in table.search().to_batches(PAGE) for d in documents_in(source, part))
+            missing, wrong, extra = _compared(source, documents, expected)
         except (ValueError, RuntimeError, OSError) as error:
             report.found("derived", f"the projection {source} cannot be read: {str(error)[:200]}")
             continue
         if missing or wrong or extra:
-            report.found("derived", f"of the projection {source} {len(missing)} rows are missing, {wrong} are wrong, "
+            report.found("derived", f"of the projection {source} {missing} rows are missing, {wrong} are wrong, "
                                     f"{extra} are too many")
+
+
+def _compared(source: Source, documents: Iterable[Document], expected: Expected) -> tuple[int, int, int]:
+    """How many documents are missing, wrong, too many."""
+    wanted = {(agent_id, own): crc for agent_id, known in expected.documents.items()
+              for (kind, own), crc in known.items() if kind == source}
+    seen: dict[tuple[str, str], None] = {}
+    wrong = extra = 0
+    for document in documents:
+        if expected.undecided(*document.key):
+            continue
+        key = (document.agent_id, document.id)
+        if key not in wanted or key in seen:
+            extra += 1
+        elif wanted[key] != fingerprint(document):
+            wrong += 1
+        seen[key] = None
+    return sum(key not in seen and not expected.undecided(source, *key) for key in wanted), wrong, extra

@@ -49,11 +49,12 @@ class LanceIndex:
             total = table.count_rows(where)
             if not query.text.strip():
                 return Found(documents=tuple(_newest(table, query.source, where, query.limit)), total=total)
+            fits = state.embedder == self._embedder and VECTORS in tables
             found: dict[str, Document] = {}
-            if query.mode != "vector" or vector is None:
+            if query.mode != "vector" or vector is None or not fits:
                 found = {d.id: d for d in _with_words(table, query, where, wanted)}
-            if vector is None or state.embedder != self._embedder or VECTORS not in tables:
-                return Found(documents=tuple(found.values()), total=total)
+            if vector is None or not fits:
+                return Found(documents=tuple(found.values()), total=total, has_vectors=fits)
             alike = _alike(tables[VECTORS], query, where, vector)
             missing = [key for key in alike if key not in found]
             if missing:

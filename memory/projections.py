@@ -8,6 +8,7 @@ went down are not believed. Each rebuild is a new folder, a *generation*: a read
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -44,6 +45,8 @@ OPTIMISE_APPENDS = 32
 MOST_APPENDS = 128
 #: an old version stays readable for so long, for readers in the middle of a query
 KEEP = timedelta(seconds=60)
+#: bytes of the disk that projections leave alone: the journal, which they can be made from, comes first
+RESERVE_BYTES = 256 << 20
 #: ids in one filter
 _IDS_AT_ONCE = 500
 
@@ -163,7 +166,11 @@ class Projections:
         self._open_tables()
 
     def apply(self, batch: Batch) -> None:
-        """Take what the next rows of the journal come to. Raises RuntimeError or OSError; then take it again."""
+        """Take what the next rows of the journal come to.
+
+        Raises RuntimeError or OSError, ENOSPC when there is no room for it; then take it again.
+        """
+        self._make_sure_of_room()
         for name in ("messages", "passages", "snapshots"):
             self._forget(name, batch)
         for source in ("messages", "passages"):
@@ -179,6 +186,7 @@ class Projections:
 
     def apply_vectors(self, batch: Batch, documents: Sequence[Document], vectors: Sequence[Sequence[float]]) -> None:
         """Take the vectors of a batch's documents; `documents` are those that have one. As `apply`."""
+        self._make_sure_of_room()
         self._forget(VECTORS, batch)
         self._delete(VECTORS, [*batch.documents, *batch.removed])
         if documents:
@@ -187,9 +195,10 @@ class Projections:
         _write_state(self._root, self.state)
 
     def optimise(self) -> bool:
-        """Rewrite one table that has grown enough. Returns whether there was one."""
+        """Rewrite one table that has grown enough. Returns whether there was one. Raises as `apply`."""
         for name, growth in self._growth.items():
             if growth.wants_optimisation():
+                self._make_sure_of_room()
                 table = self._tables[name]
                 table.optimize(cleanup_older_than=KEEP)
                 self._growth[name] = _Growth(optimised_rows=table.count_rows())
@@ -237,6 +246,10 @@ class Projections:
             rows = table.count_rows()
             self._tables[name] = table
             self._growth[name] = _Growth(optimised_rows=rows)
+
+    def _make_sure_of_room(self) -> None:
+        if shutil.disk_usage(self._root).free < RESERVE_BYTES:
+            raise OSError(errno.ENOSPC, "the disk is nearly full: the rest of it is kept for the journal")
 
     def _append(self, name: str, rows: Any) -> None:
         self._tables[name].add(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -204,8 +205,8 @@ class Projector:
                 await work()
                 return
             except (RuntimeError, ValueError, OSError, StorageError) as error:
-                failures += 1
-                _log.warning("the projections could not be written (%d in a row): %s", failures, error)
+                failures += not _is_full(error)  # making them anew would need even more room
+                _log.warning("the projections could not be written (%d in a row): %s", tries + 1, error)
             except ModelError as error:
                 _log.warning("the embedder refused, it is asked again: %s", error)
             tries += 1
@@ -219,3 +220,9 @@ class Projector:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether the disk has no room; LanceDB says it in words."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return full or "os error 28" in str(error) or "No space left" in str(error)

@@ -44,6 +44,8 @@ class Found:
     total: int = 0
     #: how alike to the question the documents' vectors are, by id, from -1 to 1
     alike: Mapping[str, float] = field(default_factory=dict)
+    #: whether the index has vectors at all; if not, the newest documents must not be ahead of the others by theirs
+    has_vectors: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +177,7 @@ class MemoryReader:
         question, vectors = await self._vectors(query, fresh)
         found = await index.find(query, query_terms(query.text), question)
         alike = dict(found.alike)
-        if question is not None:
+        if question is not None and found.has_vectors:
             alike.update((key, cosine(question, vector)) for key, vector in vectors.items())
         known = [d for d in found.documents if not _outdated(d, newest)]
         return ranked(query, [*known, *fresh], total=found.total + len(fresh), alike=alike)
