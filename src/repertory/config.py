@@ -50,6 +50,7 @@ class ProviderConfig(_Section):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     context_windows: dict[str, int] = Field(default_factory=dict)
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from repertory.llm.protocol import Delta
 from repertory.llm.settings import gateway_settings
 from repertory.messages import Message, Sender, ToolCall, Usage
 
+PRICES = {"gpt-4o-mini": (0.15, 0.6)}
 #: few ids, so that they repeat
 IDS = st.sampled_from(["call_0", "call_1", "", "a b/c", "x" * 60])
 TEXTS = st.sampled_from(["", " ", "Hello.", "two\nlines "])
@@ -134,11 +135,14 @@ def test_pieces_of_calls_are_told_apart_whichever_way_a_server_counts() -> None:
 
 def test_a_key_from_a_file_shows_itself_nowhere() -> None:
     config = ProviderConfig(kind="openai", key=SecretStr("sk-very-secret"), base_url="http://x")
-    merged = gateway_settings({"vllm": config, "openai": ProviderConfig(kind="openai", max_concurrent=7)})
+    merged = gateway_settings(
+        {"vllm": config, "openai": ProviderConfig(kind="openai", max_concurrent=7, prices=PRICES)}
+    )
     assert "very-secret" not in repr(merged)
     assert "very-secret" not in str(dataclasses.asdict(merged.providers["vllm"]))
     assert merged.providers["openai"].key_env == "OPENAI_API_KEY", "what is not given stays as it was"
     assert merged.providers["openai"].max_concurrent == 7
+    assert merged.providers["openai"].prices == PRICES
     travelled = pickle.loads(pickle.dumps(merged))
     key = travelled.providers["vllm"].key
     assert key is not None
