@@ -44,9 +44,9 @@ class Prompter:
         budget = await self._make_room(turn, tools, inputs)
         conversation = self._conversation
         shown, notes = self._shown(conversation)
-        messages = compaction.fit((*context.opening(conversation.messages), *inputs), budget)
+        messages, count = compaction.fit((*context.opening(conversation.messages), *inputs), budget, agent.size_of)
         system = Message(id="system", role="system", text=shown.text, at=shown.at)
-        self._estimate = budget.fixed + tokens.of_messages(messages)
+        self._estimate = budget.fixed + count
         choice = "required" if agent.kind.must_call and tools else "auto"
         if turn.repairs and turn.envelope.returns is not None:
             choice = FINAL_ANSWER

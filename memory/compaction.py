@@ -80,13 +80,19 @@ def _places(messages: tuple[Message, ...]) -> list[int]:
     return [index for index in range(1, len(messages)) if messages[index].role != "tool"]
 
 
-def fit(messages: tuple[Message, ...], budget: Budget) -> tuple[Message, ...]:
-    """The messages with their longest texts clamped so that they fit the room, if that is possible."""
-    limit = max((len(message.text) for message in messages), default=0)
-    while tokens.of_messages(messages) > budget.room and limit > LEAST_CHARS:
+def fit(messages: tuple[Message, ...], budget: Budget, size: Callable[[Message], int] = tokens.of_message
+        ) -> tuple[tuple[Message, ...], int]:
+    """The messages with their longest texts clamped so that they fit the room, if that is possible; and their tokens.
+
+    `size` counts a message as it was given.
+    """
+    count = sum(map(size, messages))
+    limit = max((len(message.text) for message in messages), default=0) if count > budget.room else 0
+    while count > budget.room and limit > LEAST_CHARS:
         limit = max(limit // 2, LEAST_CHARS)
         messages = tuple(clamp(message, limit) for message in messages)
-    return messages
+        count = tokens.of_messages(messages)
+    return messages, count
 
 
 def summary_request(prompt: str, summary: str, evicted: tuple[Message, ...], room: int) -> tuple[Message, ...]:

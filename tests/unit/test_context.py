@@ -95,9 +95,10 @@ def test_p7_whatever_the_history_what_is_left_fits_and_is_valid(shape, room):
     kept = tuple(messages[evicted:])
     assert kept
     assert kept[0].role != "tool"
-    fitted = fit(kept, budget)
+    fitted, count = fit(kept, budget)
     assert len(fitted) == len(kept)
-    assert tokens.of_messages(fitted) <= max(budget.room, sum(
+    assert count == tokens.of_messages(fitted)
+    assert count <= max(budget.room, sum(
         tokens.of_message(dataclasses.replace(m, text="")) + compaction.LEAST_CHARS for m in fitted))
     if sum(map(tokens.of_message, messages)) <= budget.room:
         assert evicted == 0
