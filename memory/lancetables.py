@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import lancedb
 import pyarrow as pa
+from lancedb.index import BTree
 
 from repertory.memory.disk import sync_file, sync_folder
 from repertory.memory.filters import equals
@@ -133,7 +134,7 @@ class LanceTable:
                 return
             self._table.optimize(cleanup_older_than=_NEVER)
             for column in ("stream", "op_id") if close else ():
-                self._table.create_scalar_index(column, replace=True)
+                self._table.create_index(column, config=BTree())
         await self._writing(work)
 
     async def clean(self, *, keep_s: float) -> None:

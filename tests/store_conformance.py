@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from repertory.errors import (
     AgentNotFound,
     CommitRefused,
@@ -89,8 +90,10 @@ class StoreConformance:
 
     async def test_data_of_every_kind_comes_back_as_it_went_in(self, store: Store) -> None:
         epoch = await live(store)
-        data: dict[str, Any] = {"none": None, "yes": True, "int": -2**62, "float": 0.1, "text": "grüße\n\0 '; --", "raw": b"\0\xff",
-                "list": [1, [2, {"deep": []}]], "map": {"k": {"": 1}}}
+        data: dict[str, Any] = {
+            "none": None, "yes": True, "int": -2**62, "float": 0.1, "text": "grüße\n\0 '; --", "raw": b"\0\xff",
+            "list": [1, [2, {"deep": []}]], "map": {"k": {"": 1}},
+        }
         await store.commit(Commit(op_id="d", author="agent:a", epoch=epoch, rows=(
             NewRow(stream="agent:a", kind="edited", data=data),)))
         (row,) = await store.lookup("d")

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from store_conformance import StoreConformance
+
 from repertory.ids import IdSource
 from repertory.memory.database import Database
 from repertory.memory.journal import Store
 from repertory.memory.tuning import Tuning
 from repertory.memory.volatile import VolatileStore
-from store_conformance import StoreConformance
 
 #: everything happens at once: each commit is moved to a table, and little is kept in memory
 EAGER = Tuning(move_rows=1, move_after_s=0.0, tail_bytes=2_000, segment_bytes=6_000, compact_appends=4, idle_s=0.0,
