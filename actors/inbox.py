@@ -133,11 +133,10 @@ class Inbox:
             cancelled = agent.arrivals.is_cancelled(envelope.run_id)
             if not cancelled and agent.now() < kept.deadline_at:
                 continue
-            del agent.arrivals.messages[seq]  # from now on no turn takes it
             try:
                 await self._unbegun(envelope, seq, cancelled)
             except RepertoryError:
-                agent.arrivals.messages[seq] = (envelope, kept)
+                await agent.reload()
                 raise
         self.watch_deadlines()
 
@@ -147,7 +146,9 @@ class Inbox:
             run_id=envelope.run_id, agent_id=agent.id, status="cancelled" if cancelled else "failed",
             stop_reason="cancelled" if cancelled else "deadline",
             error="the run was cancelled" if cancelled else "the deadline of the run passed before its turn came")
-        new = [events.unbegun(agent.id, envelope, [seq, *agent.arrivals.cancels(envelope.run_id)], outcome)]
+        settled = [seq, *agent.arrivals.cancels(envelope.run_id)]
+        agent.arrivals.consumed(settled)  # from now on no turn takes it, and nobody else settles its cancel
+        new = [events.unbegun(agent.id, envelope, settled, outcome)]
         if envelope.reply_to is not None:
             new.append(events.reply(envelope.reply_to, outcome))
         await agent.commit(f"{envelope.run_id}/unbegun", new)

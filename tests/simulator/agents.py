@@ -92,13 +92,13 @@ class SimSandbox:
 
 
 async def probe(world: World) -> None:
-    """Once healed, each agent must answer, also when it has to ask another one first."""
+    """Once healed, all agents must answer: the first asks the second, which asks the third, and so on."""
     ids = list(world.ledger.agents.values())
-    person = Person(world, -2)
-    for number, agent_id in enumerate(ids):
-        other, token = ids[(number + 1) % len(ids)], f"mprobe{number}"
-        sent = Sent(token=token, agent_id=agent_id, conversation_id="default", run_id=f"run-{token}",
-                    op_id=f"op-{token}", person=-2, at=world.loop.time(), calm=True)
-        await person.tell(sent, order(token, Op(verb="ask", arguments=(other,), message=order(f"{token}.1"))))
-        world.auditor.must(sent.outcome is not None and f"re:{token}" in sent.outcome.text, "P5",
-                           "agent%d does not answer though everything has healed: %s", number, sent.outcome)
+    chain = order(f"mprobe.{len(ids) - 1}")
+    for number in range(len(ids) - 1, 0, -1):
+        chain = order(f"mprobe.{number - 1}", Op(verb="ask", arguments=(ids[number],), message=chain))
+    sent = Sent(token=chain.token, agent_id=ids[0], conversation_id="default", run_id="run-mprobe", op_id="op-mprobe",
+                person=-2, at=world.loop.time(), calm=True)
+    await Person(world, -2).tell(sent, chain)
+    healthy = sent.outcome is not None and sent.outcome.text == f"re:{sent.token}"
+    world.auditor.must(healthy, "P5", "the agents do not answer though everything has healed: %s", sent.outcome)

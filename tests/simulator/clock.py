@@ -13,6 +13,7 @@ import contextvars
 import heapq
 import inspect
 import random
+from asyncio import all_tasks  # this one, also while `play` shows each process only its own tasks
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -58,7 +59,7 @@ class _Future(asyncio.Future[Any]):
 
 class _Task(asyncio.Task[Any]):
     _serial = 0
-    _lane: Lane | None = None
+    lane: Lane | None = None
 
     def __hash__(self) -> int:
         return self._serial
@@ -87,12 +88,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
     def create_task(self, coro: Coroutine[Any, Any, Any], *, name: str | None = None,  # type: ignore[override]
-                    context: contextvars.Context | None = None) -> asyncio.Task[Any]:
+                    context: contextvars.Context | None = None, **options: Any) -> asyncio.Task[Any]:
         self._check_closed()
         self._serial += 1
-        task = _Task(coro, loop=self, name=name or f"Task-{self._serial}", context=context)
+        task = _Task(coro, loop=self, name=name or f"Task-{self._serial}", context=context, **options)
         task._serial = self._serial
-        task._lane = LANE.get() if context is None else context.get(LANE)
+        task.lane = LANE.get() if context is None else context.get(LANE)
         return task
 
     def spawn(self, lane: Lane, coro: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
@@ -114,8 +115,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """`lane` dies where it stands. Its tasks are kept until `dig_out`, so that no `finally` of theirs runs."""
         lane.state = "dead"
         lane.fuse = None
-        for task in sorted(asyncio.all_tasks(self), key=hash):
-            if isinstance(task, _Task) and task._lane is lane:
+        for task in sorted(all_tasks(self), key=hash):
+            if isinstance(task, _Task) and task.lane is lane:
                 self._lay(task)
 
     def resume(self, lane: Lane) -> None:
@@ -127,7 +128,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def dig_out(self) -> None:
         """The run is over: whatever still stands at an await is closed, and nobody hears of it."""
-        for task in sorted(asyncio.all_tasks(self), key=hash):
+        for task in sorted(all_tasks(self), key=hash):
             self._lay(task)
         self._ready.clear()  # type: ignore[attr-defined]
         self._scheduled.clear()  # type: ignore[attr-defined]
@@ -149,6 +150,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        self._forget_cancelled()
         while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)._scheduled = False
         if not ready:
@@ -171,6 +173,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._steps_here > MOST_STEPS_AT_ONE_TIME:
             raise Livelock(f"{self._steps_here} callbacks at {self._virtual_now:.3f} s and time does not go on")
         self.after_step()
+
+    def _forget_cancelled(self) -> None:
+        """Most timers are cancelled long before they are due: without this they would fill the heap."""
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        if self._timer_cancelled_count > 100 and 2 * self._timer_cancelled_count > len(scheduled):  # type: ignore[has-type]
+            scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
+            heapq.heapify(scheduled)
+            self._timer_cancelled_count = 0
 
     def _run_handle(self, handle: asyncio.Handle) -> None:
         lane = handle._context.get(LANE)  # type: ignore[attr-defined]

@@ -83,6 +83,13 @@ class Plan:
             weather=_without(self.weather, off), wear=_without(self.wear, off), temper=_without(self.temper, off),
         )
 
+    def text(self, whole: Plan) -> str:
+        """How this plan is got from `whole`, that of its seed: `seed/s1.4/f2/-weather.slow`; see `plan_from`."""
+        steps = ".".join(str(step.number) for step in self.steps)
+        faults = ".".join(str(fault.number) for fault in self.faults)
+        off = "".join(f"-{chance}" for chance in whole.chances() if chance not in self.chances())
+        return f"{self.seed}/s{steps}/f{faults}/{off}"
+
     def chances(self) -> tuple[str, ...]:
         """The chances that are not zero, by name: `weather.slow`, ….."""
         return tuple(
@@ -120,6 +127,16 @@ def plan_of(seed: int, *, durable: bool = True) -> Plan:
         durable=durable, calm=calm, steps=steps, faults=faults,
         weather=_weather(rng, wild), wear=_wear(rng, wild), temper=_temper(rng, wild),
     )
+
+
+def plan_from(text: str) -> Plan:
+    """The plan that `text` names: a seed, or what `Plan.text` gave."""
+    seed, *parts = text.split("/")
+    plan = plan_of(int(seed))
+    if not parts:
+        return plan
+    steps, faults = (tuple(map(int, filter(None, part[1:].split(".")))) for part in parts[:2])
+    return plan.only(steps, faults, tuple(filter(None, parts[2].split("-"))))
 
 
 def _step(rng: random.Random, number: int, people: int) -> Step:

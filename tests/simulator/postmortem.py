@@ -40,13 +40,18 @@ async def whole_journal(store: Store, agents: Iterable[str], blocks: Iterable[st
 class Postmortem:
     """The checks, on the whole journal in order."""
 
-    def __init__(self, rows: list[Row], ledger: Ledger, auditor: Auditor, *, healed_at: float) -> None:
-        """`healed_at`: seconds since 1970 from which nothing went wrong any more."""
+    def __init__(self, rows: list[Row], ledger: Ledger, auditor: Auditor, *, healed_at: float,
+                 crowded: bool) -> None:
+        """`healed_at`: seconds since 1970 from which nothing went wrong any more.
+
+        `crowded`: not all agents can be live at once, so that one may have to wait until another one is done.
+        """
         self._rows = rows
         self._ledger = ledger
         self._auditor = auditor
         self._must = auditor.must
         self._healed_at = healed_at
+        self._crowded = crowded
 
     def check(self) -> None:
         """All of it; the first violation is reported to the auditor."""
@@ -135,7 +140,7 @@ class Postmortem:
             if row.stream.startswith("agent:"):
                 for seq in row.data.get("consumed", ()):
                     consumed[row.stream.removeprefix("agent:"), seq] += 1
-                if row.kind == "step" and row.data["status"] in TERMINAL:
+                if row.data.get("status") in TERMINAL:
                     self._must(row.data["run_id"] not in ended, "P1", "run %s ended twice", row.data["run_id"])
                     ended[row.data["run_id"]] = row
         for run_id, row in messages.items():
@@ -155,25 +160,27 @@ class Postmortem:
                            sent.token, sent.outcome.status, end.data["status"])
 
     def _free_at(self, message: Row, ended: dict[str, Row]) -> float:
-        """When the conversation was last done with another run before it took this message: turns are serial there."""
+        """When whoever stood in this run's way was done: the run before it, or the agent that had its place."""
         end = ended[message.data["run_id"]]
-        conversation_id = message.data.get("conversation_id", "default")
-        return max((row.at for row in ended.values() if row.stream == end.stream and row.seq < end.seq
-                    and row.data["conversation_id"] == conversation_id), default=0.0)
+        return max((row.at for row in ended.values() if row.seq < end.seq
+                    and (row.stream == end.stream or self._crowded)), default=0.0)
 
     def _order(self, messages: dict[str, Row]) -> None:
-        """What one person sent to one conversation, each after the one before was acknowledged, was taken in order."""
+        """What one person sent to one conversation, each after the one before was acknowledged, was taken in order.
+
+        What was cancelled or late before its turn came was not taken.
+        """
         taken: dict[str, int] = {}
         for row in self._rows:
-            if row.stream.startswith("agent:"):
+            if row.kind != "unbegun" and row.stream.startswith("agent:"):
                 for seq in row.data.get("consumed", ()):
                     taken.setdefault(f"{row.stream.removeprefix('agent:')}/{seq}", row.seq)
         last: dict[tuple[int, str, str], tuple[float, str, int]] = {}
         for sent in sorted((s for s in self._ledger.sent if s.acknowledged), key=lambda s: s.at):
             row = messages.get(sent.run_id)
-            if row is None:
+            if row is None or f"{sent.agent_id}/{row.seq}" not in taken:
                 continue
-            place = taken.get(f"{sent.agent_id}/{row.seq}", 0)
+            place = taken[f"{sent.agent_id}/{row.seq}"]
             key = (sent.person, sent.agent_id, sent.conversation_id)
             if key in last and last[key][0] < sent.at:
                 self._must(place >= last[key][2], "P1", "%s was taken before %s, though it was sent after it",

@@ -208,13 +208,12 @@ class SimTable:
     async def read(self, start: int, stop: int) -> list[Record]:
         """See `Table.read`."""
         await self._look()
-        return self._records()[start:stop]
+        return self._between(start, min(stop, self.count))
 
     async def take(self, positions: Sequence[int]) -> list[Record]:
         """See `Table.take`."""
         await self._look()
-        records = self._records()
-        return [records[position] for position in positions]
+        return [record for position in positions for record in self._between(position, position + 1)]
 
     async def find(self, column: Column, value: int | str, *, after: int = 0, limit: int = 1000) -> list[Record]:
         """See `Table.find`."""
@@ -255,6 +254,19 @@ class SimTable:
         if any(fragment.missing for fragment in self._seen.fragments):
             raise TableUnreadable(f"Not found: a data file of {self.name}")
         return self._seen.fragments
+
+    def _between(self, start: int, stop: int) -> list[Record]:
+        """Records by position; only the data files that they lie in are looked at."""
+        found: list[Record] = []
+        begin = 0
+        for fragment in self._seen.fragments if not self._seen.damage else ():
+            end = begin + len(fragment.records)
+            if begin < stop and start < end:
+                if fragment.missing:
+                    raise TableUnreadable(f"Not found: a data file of {self.name}")
+                found += fragment.records[max(0, start - begin) : stop - begin]
+            begin = end
+        return found
 
     def _records(self) -> list[Record]:
         return [record for fragment in self._fragments() for record in fragment.records]
