@@ -77,7 +77,6 @@ class AgentCaller:
 
         `author` names the sender's side, `client:<id>`. Raises AgentNotFound or InboxFull.
         """
-        await self._store.ask("reserve", agent_id=agent_id, op_id=op_id)
         row = NewRow(stream=inbox_stream(agent_id), kind="message", data=pack(envelope))
         done = await self._store.commit(Commit(op_id=op_id, author=author, epoch=UNFENCED, rows=(row,)))
         return Receipt(run_id=envelope.run_id, agent_id=agent_id, seq=done.first)

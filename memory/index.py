@@ -135,6 +135,8 @@ class JournalIndex:
             self._check_row(row)
             if row.kind == "message":
                 self._check_message(row, in_step)
+                if commit.epoch == UNFENCED:  # from outside: nobody has kept a place for it
+                    self._check_room(row.stream.removeprefix("inbox:"), commit.op_id)
         return None
 
     def _replay(self, commit: Commit, known: tuple[int, int, int, int, float]) -> Committed:
@@ -447,11 +449,14 @@ class JournalIndex:
         self._agent(agent_id)
         if op_id in self.ops:
             return  # it is there already; its sender only does not know
-        held = self._reserved.setdefault(agent_id, {})
+        self._check_room(agent_id, op_id)
+        self._reserved.setdefault(agent_id, {})[op_id] = None
+
+    def _check_room(self, agent_id: str, op_id: str) -> None:
+        held = self._reserved.get(agent_id, {})
         if op_id not in held and len(held) + len(self.inboxes.get(agent_id, ())) >= INBOX_BOUND:
             raise InboxFull(f"{self.agents[agent_id].name} has {INBOX_BOUND} messages waiting: try again later",
                             agent_id=agent_id)
-        held[op_id] = None
 
     def list_blocks(self) -> list[dict[str, Any]]:
         """The shared blocks: id, label, version, seq of the newest version."""
