@@ -38,7 +38,8 @@ class Ground:
         self.loop = VirtualLoop(random.Random(f"{seed}/clock"))
         self.trace = Trace(self.loop.time, whole=True)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), weather or Weather(), self.trace)
-        self.cluster = Cluster(self.loop, self.network, self.trace, random.Random(f"{seed}/cluster"), contextvars.Context())
+        rng = random.Random(f"{seed}/cluster")
+        self.cluster = Cluster(self.loop, self.network, self.trace, rng, contextvars.Context())
         self.actor = Counter()
 
     async def build(self, process):

@@ -48,7 +48,8 @@ def spec(plan: Plan, number: int, blocks: dict[str, str]) -> dict[str, Any]:
     made = AgentSpec(
         agent_type=kind, model=f"sim/w{plan.window}", system="You do as you are told.",
         blocks=(Block(label="notes", limit_chars=100_000),), shared=tuple(blocks),
-        tools=(*(("send_message",) if kind == "memgpt" else ()), *TOOLS), custom_tools=(CHORE,), max_steps=12, deadline_s=DEFAULT_DEADLINE_S,
+        tools=(*(("send_message",) if kind == "memgpt" else ()), *TOOLS), custom_tools=(CHORE,),
+        max_steps=12, deadline_s=DEFAULT_DEADLINE_S,
     )
     return {"name": f"agent{number}", "tags": [f"tag{rng.randrange(2)}"], **pack(made)}
 

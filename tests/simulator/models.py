@@ -135,7 +135,7 @@ class SimModel:
 
 def tokens_of(request: ModelRequest) -> int:
     """Tokens of a request as this model counts them: a little less than four characters each."""
-    characters = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters)) for tool in request.tools)
+    characters = sum(len(t.name) + len(t.description) + len(json.dumps(t.parameters)) for t in request.tools)
     for message in request.messages:
         characters += len(message.text) + sum(len(c.name) + len(json.dumps(c.arguments)) for c in message.tool_calls)
     return characters // 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from repertory.memory.journal import Row, Store, pack_data
@@ -72,7 +73,7 @@ class Postmortem:
         self._must(len(by_seq) == len(self._rows), "P1", "a row is in the journal twice")
         seqs = sorted(by_seq)
         self._must(seqs == list(range(1, len(seqs) + 1)), "P1", "the journal has gaps: %s",
-                   [seq for seq, next_seq in zip(seqs, seqs[1:], strict=False) if next_seq != seq + 1][:5])
+                   [seq for seq, following in pairwise(seqs) if following != seq + 1][:5])
         for op_id, (commit, done) in self._auditor.acknowledged.items():
             for offset, new in enumerate(commit.rows):
                 row = by_seq.get(done.first + offset)
@@ -89,8 +90,8 @@ class Postmortem:
                 self._must(row.epoch == newest + 1, "P3", "%s claimed epoch %d after %d", row.author, row.epoch, newest)
                 epochs[row.author] = row.epoch
             elif row.epoch:
-                self._must(row.epoch == newest, "P3", "row %d of %s was written under epoch %d, while %d was the newest",
-                           row.seq, row.author, row.epoch, newest)
+                self._must(row.epoch == newest, "P3", "row %d of %s has epoch %d, while %d was the newest", row.seq,
+                           row.author, row.epoch, newest)
 
     # --- P6 -----------------------------------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Postmortem:
                 self._must(goal == node or bool(_reaches(waits, goal, node)), "P6",
                            "%s/%s may not wait for %s/%s, though that closes no circle", *node, *goal)
 
-    # --- P1, P5: messages and their runs --------------------------------------------------------------------------------
+    # --- P1, P5: messages and their runs ------------------------------------------------------------------------------
 
     def _messages(self) -> dict[str, Row]:
         """run_id -> its message row; every acknowledged message is there exactly once."""
@@ -188,7 +189,7 @@ class Postmortem:
             if key not in last or sent.acknowledged_at > last[key][0]:
                 last[key] = (sent.acknowledged_at, sent.token, place)
 
-    # --- P2: histories ---------------------------------------------------------------------------------------------------
+    # --- P2: histories ------------------------------------------------------------------------------------------------
 
     def _histories(self) -> dict[str, list[Message]]:
         """agent -> all its messages, in order; each conversation must be one that a model accepts."""
@@ -225,9 +226,7 @@ class Postmortem:
                     self._answers(order.token, result)
         arrived: Counter[tuple[str, str]] = Counter()
         for row in self._rows:
-            if row.kind == "message" and row.author.startswith("agent:") \
-                    and row.author.removeprefix("agent:") != row.stream.removeprefix("inbox:") \
-                    or row.kind == "message" and (row.data.get("sender") or {}).get("kind") == "agent":
+            if row.kind == "message" and (row.data.get("sender") or {}).get("kind") == "agent":
                 order = find(row.data["text"])
                 if order is not None:
                     arrived[row.stream.removeprefix("inbox:"), order.token] += 1

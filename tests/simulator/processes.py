@@ -70,7 +70,9 @@ class Process:
 class Service:
     """A named actor that is started again when it died, as Ray does with `max_restarts`."""
 
-    def __init__(self, cluster: Cluster, name: str, build: Build, *, restart_s: tuple[float, float] = (0.05, 2.0)) -> None:
+    def __init__(self, cluster: Cluster, name: str, build: Build, *,
+                 restart_s: tuple[float, float] = (0.05, 2.0)) -> None:
+        """`restart_s`: seconds (least, most) until it is started again."""
         self.cluster = cluster
         self.name = name
         self.process: Process | None = None

@@ -1,0 +1,31 @@
+"""Seeds that once broke a promise, with what was wrong, and the seeds that find the ten mutations.
+
+A seed means another world when the plan changes; then it is only one more seed. What it found stays written here.
+"""
+
+from __future__ import annotations
+
+#: plan -> what was wrong when it failed
+ONCE_FAILED: dict[str, str] = {
+    "577": "shared blocks: a second reader was told the old version while a doubt was being settled",
+    "588": "the same, after an edit whose commit had been carried out twice",
+    "4": "an agent's refresh of its shared blocks undid what its other turns had kept meanwhile",
+    "433": "a reply that came during a step's commit was taken for settled, and woke its agent for ever",
+    "488": "the same with a cancel",
+    "1420": "the cancel of a run that had not begun was settled twice",
+    "9": "a run that waited behind another one was ended when that one was over, not at its own deadline",
+}
+
+#: mutation -> the first seed that finds it
+FOUND_BY: dict[str, int] = {
+    "no fencing": 0,
+    "acknowledge before sync": 0,
+    "op_id ignored": 0,
+    "a wake-up dropped": 0,
+    "an edge lost in the wait graph": 0,
+    "a slot held while waiting": 0,
+    "outgoing messages in a second commit": 0,
+    "an interrupted turn is not driven to its step row": 0,
+    "a tail file deleted before its Lance version is verified": 0,
+    "a merge that drops a line": 0,
+}
