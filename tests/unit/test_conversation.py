@@ -50,7 +50,7 @@ MESSAGES = st.one_of(
 HISTORIES = st.lists(MESSAGES, max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(HISTORIES)
 def test_every_call_has_its_result_right_behind_it_under_an_id_of_its_own(history: list[Message]) -> None:
     prepared = prepare(history)
@@ -67,7 +67,7 @@ def test_every_call_has_its_result_right_behind_it_under_an_id_of_its_own(histor
     assert not expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(HISTORIES)
 def test_nothing_that_was_said_is_lost(history: list[Message]) -> None:
     before = sorted(message.text for message in history)
@@ -77,14 +77,14 @@ def test_nothing_that_was_said_is_lost(history: list[Message]) -> None:
         assert any(message.text.endswith(text) for message in after)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(HISTORIES)
 def test_anthropic_gets_what_it_accepts(history: list[Message]) -> None:
     _, messages = conversation(history)
     check({"messages": messages, "max_tokens": 1})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(HISTORIES)
 def test_the_same_history_is_always_sent_alike_so_that_caches_hold(history: list[Message]) -> None:
     assert conversation(history) == conversation(tuple(history))
