@@ -14,7 +14,8 @@ from typing import Any
 
 import msgpack
 
-from repertory.memory.index import AgentEntry, BlockEntry, JournalIndex, OpenTurn, RunEntry, Waiting
+from repertory.memory.entries import AgentEntry, BlockEntry, OpenTurn, RunEntry, Waiting
+from repertory.memory.index import JournalIndex
 from repertory.memory.journal import FORMAT
 from repertory.memory.opfilter import OpFilter
 from repertory.memory.waits import WaitGraph

@@ -84,15 +84,15 @@ class DurableStore:
 
         `new_id` gives a new database its id; `now` seconds since 1970. `listeners`: `on_inbox(agent_id)` is called
         when somebody else's row for an agent is durable; `on_stop(error)` when the store has to be restarted.
-        Raises DatabaseDamaged, StorageFull.
+        Raises DatabaseDamaged, StorageFull, or StorageError when a file cannot be read or written.
         """
-        known = await identity(disk)
-        if known is None:
-            await initialise(disk, tables, database_id=new_id(), at=now())
-            known = await identity(disk)
-        assert known is not None
-        store = cls(disk, tables, database_id=known["id"], now=now, tuning=tuning or Tuning(), **listeners)
-        await store._open()
+        try:
+            known = await identity(disk) or await initialise(disk, tables, database_id=new_id(), at=now())
+            store = cls(disk, tables, database_id=known["id"], now=now, tuning=tuning or Tuning(), **listeners)
+            await store._open()
+        except OSError as error:
+            kind = StorageFull if error.errno == errno.ENOSPC else StorageError
+            raise kind(f"the database cannot be opened: {error}") from error
         return store
 
     # --- the Store protocol -----------------------------------------------------------------------------------------

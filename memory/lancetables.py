@@ -35,6 +35,7 @@ SCHEMA = pa.schema([
     pa.field("at", pa.float64()), pa.field("crc32", pa.int64()), pa.field("data", pa.binary()),
 ])
 _FIELDS: tuple[str, ...] = tuple(SCHEMA.names)
+_NOT_ITS_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EACCES, errno.EPERM)
 #: older than anything: `optimize` then only compacts
 _NEVER = timedelta(days=36_500)
 
@@ -154,16 +155,17 @@ class LanceTable:
 
     def _sync(self) -> None:
         changed: dict[str, None] = {}
+        there: dict[str, None] = {}
         for folder, _, names in os.walk(self._folder):
-            for name in names:
-                path = os.path.join(folder, name)
+            for path in (os.path.join(folder, name) for name in names):
+                there[path] = None
                 if path not in self._synced:
                     with contextlib.suppress(FileNotFoundError):  # cleaned meanwhile
                         sync_file(Path(path))
                     changed[folder] = None
-                    self._synced[path] = None
         for folder in [*changed, *_parents(self._folder, changed)]:
             sync_folder(Path(folder))
+        self._synced = there
 
     async def _reading(self, work: Callable[[], Any]) -> list[Record]:
         return await reading(self._threads, lambda: _records(work()))
@@ -176,13 +178,20 @@ class LanceTable:
 
 
 async def reading(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
-    """Run a read in a thread; whatever LanceDB raises (or panics with) means that this cannot be read."""
+    """Run a read in a thread; what LanceDB raises (or panics with) means that this cannot be read.
+
+    Except when it is not the file's fault: too many open files, no memory, no permission. Those are OSErrors, for a
+    version that only seems unreadable must not be set aside.
+    """
     def guarded() -> _T:
         try:
             return work()
         except TableUnreadable:
             raise
         except BaseException as error:
+            code = re.search(r"os error (\d+)", str(error))
+            if code and int(code.group(1)) in _NOT_ITS_FAULT:
+                raise OSError(int(code.group(1)), _short(error)) from error
             raise TableUnreadable(_short(error)) from error
     return await asyncio.get_running_loop().run_in_executor(threads, guarded)
 

@@ -6,6 +6,7 @@ says is for people and for a second program, which finds the running instance by
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -50,7 +51,8 @@ class DatabaseLock:
             raise _refusal(folder) from None
         holder = Holder(host=socket.gethostname(), pid=os.getpid(), since=now, ray_address=ray_address)
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(asdict(holder)).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk is no reason not to read what is there
+            os.pwrite(fd, json.dumps(asdict(holder)).encode(), 0)
         return cls(fd, holder)
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ the store, which opens the database anew.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -20,6 +21,8 @@ _log = logging.getLogger("repertory.store")
 
 #: bytes of one Lance append, so that a flood of large rows is moved in steps
 _MOVE_BYTES = 4 << 20
+#: failures in a row after which the tables are looked at from the ground up: one of their files may be damaged
+_FAILURES = 5
 
 
 class Mover:
@@ -39,6 +42,7 @@ class Mover:
         self._wake = asyncio.Event()
         self._resting = False
         self._closing = False
+        self._failures = 0
         #: idle work to come: 2 compact, then 1 clean what was kept for readers, then 0 nothing
         self._chores = 2
         self._task: asyncio.Task[None] | None = None
@@ -75,10 +79,14 @@ class Mover:
             try:
                 if not self._closing:
                     await self._step(idle=not woken and not self._waiting)
+                self._failures = 0
             except (SyncFailed, WriteInterrupted):
                 return  # the tail has told the store
             except OSError as error:
                 _log.warning("rows could not be moved to LanceDB, they stay in the tail: %s", error)
+                self._failures += 1
+                if self._failures >= _FAILURES and error.errno != errno.ENOSPC:
+                    raise
                 await self._recovered()
 
     async def _rest(self) -> bool:

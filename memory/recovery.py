@@ -55,10 +55,11 @@ class _Tail:
     next_file: int = 1
 
 
-async def initialise(disk: Disk, tables: Tables, *, database_id: str, at: float) -> None:
-    """Make an empty database where none is. `database.json` comes last: once it is there, the rest must be.
+async def initialise(disk: Disk, tables: Tables, *, database_id: str, at: float) -> dict[str, Any]:
+    """Make an empty database where none is, and return its identity.
 
-    Raises DatabaseDamaged when the folder holds rows but no `database.json`.
+    `database.json` comes last: once it is there, the rest must be. Raises DatabaseDamaged when the folder holds
+    rows but no `database.json`.
     """
     found = await _read_tail(disk, [])
     for name in await _chain_names(tables):
@@ -70,8 +71,9 @@ async def initialise(disk: Disk, tables: Tables, *, database_id: str, at: float)
     if segment_name(1) not in await _chain_names(tables):
         table = await tables.create(segment_name(1))
         await table.sync()
-    identity = {"id": database_id, "format": FORMAT, "created_at": at}
-    await disk.replace(IDENTITY_FILE, json.dumps(identity).encode())
+    made = {"id": database_id, "format": FORMAT, "created_at": at}
+    await disk.replace(IDENTITY_FILE, json.dumps(made).encode())
+    return made
 
 
 async def identity(disk: Disk) -> dict[str, Any] | None:

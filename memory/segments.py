@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from repertory.errors import DatabaseDamaged
+from repertory.errors import DatabaseDamaged, StorageError
 from repertory.memory.journal import Row
 from repertory.memory.records import Record, intact, opened
 from repertory.memory.scan import verify
@@ -268,8 +268,10 @@ async def _twice(read: Callable[[], Awaitable[list[Record]]], what: str) -> list
     """Read, once more if need be: a slow read's version may have been cleaned away, and the newest one is there."""
     try:
         return await read()
-    except TableUnreadable:
+    except (TableUnreadable, OSError):
         try:
             return await read()
         except TableUnreadable as error:
             raise DatabaseDamaged(f"{what} cannot be read: {error}") from error
+        except OSError as error:
+            raise StorageError(f"{what} cannot be read now: {error}") from error

@@ -22,7 +22,8 @@ class Table(Protocol):
     """The newest version of one table, as far as this process knows. Only one call that writes at a time.
 
     Everything but `sync` may leave files that a loss of power takes away or tears. Raises OSError when a write fails,
-    TableUnreadable when a read does; records come as they are: whoever reads them checks their crc.
+    TableUnreadable when a read does (an OSError if that is not the table's fault: too many open files); records come
+    as they are: whoever reads them checks their crc.
     """
 
     name: str
