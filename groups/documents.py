@@ -50,11 +50,10 @@ def from_distributions() -> list[Document]:
     """The long descriptions of the Python distributions that are installed here."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        name, text = distribution.metadata["Name"], distribution.metadata.get("Description") or ""
-        summary = distribution.metadata.get("Summary") or ""
-        body = text.strip() or str(distribution.metadata.get_payload() or "").strip()
-        if name and (summary or body):
-            found.setdefault(name, f"{summary}\n\n{body}".strip())
+        facts = distribution.metadata.json
+        name, summary, text = (str(facts.get(key) or "").strip() for key in ("name", "summary", "description"))
+        if name and (summary or text):
+            found.setdefault(name, f"{summary}\n\n{text}".strip())
     return [Document(name=name, text=found[name]) for name in sorted(found, key=str.lower)]
 
 
