@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from repertory.actors.handles import FIRST_PAUSE_S, LONGEST_PAUSE_S, DirectoryHandle, Route
@@ -34,6 +34,11 @@ class AgentCaller:
         self._store = store
         self._now = now
         self._routes: OrderedDict[str, Route] = OrderedDict()
+
+    def learn(self, routes: Iterable[Route]) -> None:
+        """Remember routes that the directory has just told."""
+        for route in routes:
+            self._remember(route)
 
     async def call(self, agent_id: str, method: str, *args: Any, deadline_s: float, **kwargs: Any) -> Any:
         """Call one of the agent's methods; it must be idempotent.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from repertory.api.links import Links
-from repertory.errors import DeadlineExceeded
+from repertory.errors import DeadlineExceeded, OpConflict
 from repertory.ids import derived
 from repertory.memory.outcomes import outcome_of
 from repertory.messages import TERMINAL, Envelope, Outcome, Receipt, Sender
@@ -19,6 +20,10 @@ GRACE_S = 60.0
 LONGEST_S = 7 * 86_400.0
 #: seconds between two looks into the journal: at first, at most
 LOOK_S, LOOK_LONGEST_S = 0.02, 0.5
+
+
+#: (links, op_id, agent_id, envelope, timeout_s) -> how the run ended
+Deliver = Callable[[Links, str, str, Envelope, float], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +65,25 @@ async def keep(links: Links, op_id: str, agent_id: str, envelope: Envelope) -> R
     Raises AgentNotFound, InboxFull, or OpConflict when the op_id stands for another message; then nothing is written.
     """
     return await links.agents.post(agent_id, envelope, op_id=op_id, author=links.author)
+
+
+async def ask_live(links: Links, op_id: str, agent_id: str, envelope: Envelope, timeout_s: float) -> Outcome:
+    """Have a message carried out by an agent that is live; it is kept also when that takes too long.
+
+    Raises DeadlineExceeded after `timeout_s` seconds; the run goes on.
+    """
+    try:
+        return await links.agents.ask(agent_id, envelope, op_id=op_id, deadline_s=timeout_s)
+    except DeadlineExceeded:
+        with contextlib.suppress(OpConflict):  # the agent has kept it itself, in its own name
+            await keep(links, op_id, agent_id, envelope)
+        raise
+
+
+async def keep_and_wait(links: Links, op_id: str, agent_id: str, envelope: Envelope, timeout_s: float) -> Outcome:
+    """The same for an agent that may first have to be brought to life."""
+    receipt = await keep(links, op_id, agent_id, envelope)
+    return await wait_for(links, receipt.run_id, timeout_s)
 
 
 async def look(links: Links, run_id: str) -> Outcome:
