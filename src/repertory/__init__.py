@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from repertory.api.replies import Event as Event
     from repertory.api.replies import Reply as Reply
     from repertory.api.system import System as System
+    from repertory.api.tools import tool as tool
     from repertory.errors import AgentNotFound as AgentNotFound
     from repertory.errors import BlockConflict as BlockConflict
     from repertory.errors import BlockLimitExceeded as BlockLimitExceeded
@@ -42,6 +43,7 @@ _HOMES = {
     "api.opening": ("open", "open_sync"),
     "api.replies": ("Broadcast", "Event", "Reply"),
     "api.system": ("System",),
+    "api.tools": ("tool",),
     "errors": ("AgentNotFound", "BlockConflict", "BlockLimitExceeded", "ConfigError", "DeadlineExceeded", "NameTaken",
                "RepertoryError", "RunFailed", "UnknownModel"),
     "memory.block": ("Block",),

@@ -8,7 +8,8 @@ from typing import Any
 from repertory.api.conversation import Conversation
 from repertory.api.links import READ_S, Links
 from repertory.api.memory import AgentMemory
-from repertory.messages import DEFAULT_CONVERSATION, Message, Outcome
+from repertory.api.tools import sorted_out
+from repertory.messages import DEFAULT_CONVERSATION, Message, Outcome, pack
 
 
 class Agent(Conversation):
@@ -54,6 +55,9 @@ class Agent(Conversation):
         """Change what was said when it was created (model, system, tools, max_steps, …). Raises ConfigError."""
         if "model" in settings:
             await self._links.models.context_window(settings["model"])
+        if "tools" in settings:
+            names, sources = sorted_out(settings["tools"], self._links.tools)
+            settings |= {"tools": list(names), "custom_tools": [pack(source) for source in sources]}
         await self._links.agents.call(self.agent_id, "edit", self._links.op(f"{self.agent_id}/change", key),
                                       {"spec": settings, "by": self._links.me.id}, deadline_s=READ_S)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from repertory.actors.blocks import CoordinatorHandle
@@ -11,8 +11,10 @@ from repertory.actors.handles import DirectoryHandle
 from repertory.actors.models import ModelsHandle
 from repertory.actors.reader import ReaderHandle
 from repertory.ids import IdSource
+from repertory.memory.agent_types import AgentType
 from repertory.memory.journal import Store
 from repertory.messages import Sender
+from repertory.tools.registry import ToolRegistry
 
 #: seconds until an agent must have said what it is asked about itself (it may have to be activated)
 READ_S = 120.0
@@ -28,6 +30,9 @@ class Links:
     blocks: CoordinatorHandle
     models: ModelsHandle
     reader: ReaderHandle
+    #: the built-in tools, and the types of agents by name
+    tools: ToolRegistry
+    types: Mapping[str, AgentType]
     ids: IdSource
     #: seconds since 1970
     now: Callable[[], float]

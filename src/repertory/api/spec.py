@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from repertory.api.blocks import SharedBlock
-from repertory.errors import ConfigError, ToolError
+from repertory.api.tools import ToolLike, sorted_out
+from repertory.errors import ConfigError
 from repertory.memory.agent_types import AgentType
 from repertory.memory.block import Block
 from repertory.memory.edits import check_limit
@@ -43,7 +44,7 @@ class Settings(TypedDict, total=False):
 _POSITIVE = ("context_window", "max_output_tokens", "max_steps", "deadline_s")
 
 
-def make_spec(kind: AgentType, model: str, blocks: Blocks | None, tools: Iterable[str] | None,
+def make_spec(kind: AgentType, model: str, blocks: Blocks | None, tools: Iterable[ToolLike] | None,
               registry: ToolRegistry, settings: Settings) -> AgentSpec:
     """The spec of a new agent of type `kind`; what is None or left out is as the type has it.
 
@@ -58,12 +59,9 @@ def make_spec(kind: AgentType, model: str, blocks: Blocks | None, tools: Iterabl
         if name in settings and not (settings[name] or 0) > 0:  # type: ignore[literal-required]  # keys of Settings
             raise ConfigError(f"{name} must be above 0, not {settings[name]!r}")  # type: ignore[literal-required]
     _check_timezone(settings.get("timezone", "UTC"))
-    names = kind.tools if tools is None else tuple(tools)
-    try:
-        registry.choose(names)
-    except ToolError as error:
-        raise ConfigError(error.message) from None
-    return AgentSpec(agent_type=kind.name, model=model, blocks=private, shared=shared, tools=names, **settings)
+    names, sources = sorted_out(kind.tools if tools is None else tools, registry)
+    return AgentSpec(agent_type=kind.name, model=model, blocks=private, shared=shared, tools=names,
+                     custom_tools=sources, **settings)
 
 
 

@@ -12,11 +12,11 @@ from repertory.api.blocks import SharedBlocks
 from repertory.api.links import Links
 from repertory.api.replies import Broadcast, Reply, reply_of
 from repertory.api.spec import Blocks, Settings, make_spec
+from repertory.api.tools import ToolLike
 from repertory.errors import AgentNotFound, DeadlineExceeded, RepertoryError
 from repertory.ids import derived
-from repertory.memory.agent_types import AgentType, type_named
+from repertory.memory.agent_types import type_named
 from repertory.messages import DEFAULT_CONVERSATION, pack
-from repertory.tools.registry import ToolRegistry
 
 #: seconds that the answers to a broadcast are waited for
 BROADCAST_S = 120.0
@@ -25,12 +25,9 @@ BROADCAST_S = 120.0
 class System:
     """A running system. Made by `repertory.open`."""
 
-    def __init__(self, links: Links, agent_types: dict[str, AgentType], tools: ToolRegistry, *,
-                 closing: Callable[[], Awaitable[None]], started: bool = True) -> None:
+    def __init__(self, links: Links, *, closing: Callable[[], Awaitable[None]], started: bool = True) -> None:
         """`closing` gives back what it stands on; `started`: this program started the instance, others join it."""
         self._links = links
-        self._types = agent_types
-        self._tools = tools
         self._closing = closing
         self.started = started
         self.blocks = SharedBlocks(links)
@@ -40,7 +37,7 @@ class System:
         await self._closing()
 
     async def create_agent(self, name: str | None = None, *, model: str = "offline/rules", type: str = "memgpt",
-                           blocks: Blocks | None = None, tools: Iterable[str] | None = None,
+                           blocks: Blocks | None = None, tools: Iterable[ToolLike] | None = None,
                            tags: Iterable[str] = (), key: str | None = None, **settings: Unpack[Settings]) -> Agent:
         """Create an agent. It costs a row in the journal, no process; the first message brings it to life.
 
@@ -49,7 +46,7 @@ class System:
             model: a handle, `provider/model`.
             type: memgpt, letta_v1, react, workflow, or one that was given to `open`.
             blocks: texts by label (the type's other blocks stay), or all blocks, private and shared; None: the type's.
-            tools: names of its tools; None: the type's.
+            tools: names of built-in tools, and Python functions (see `repertory.tool`); None: the type's.
             tags: to find it by, and to speak to many at once.
             key: an idempotency key: the same one creates the agent once.
             settings: see `Settings`.
@@ -58,7 +55,7 @@ class System:
             UnknownModel, MissingKey, NameTaken, BlockLimitExceeded, or ConfigError for whatever else cannot be; then
             nothing was written.
         """
-        spec = make_spec(type_named(self._types, type), model, blocks, tools, self._tools, settings)
+        spec = make_spec(type_named(dict(self._links.types), type), model, blocks, tools, self._links.tools, settings)
         await self._links.models.context_window(model)
         for block_id in spec.shared:
             await self._links.blocks.read(block_id)
@@ -92,12 +89,18 @@ class System:
                         timeout_s: float = BROADCAST_S, key: str | None = None) -> Broadcast:
         """Send a message to all agents that carry these tags, in parallel, and wait at most `timeout_s` for each.
 
-        The result names who answered, who failed and why, and who is late. The message is kept for each of them
-        before any answer is waited for, so a late one still gets it.
+        The result names who answered, who failed and why, and who is late. The message is kept for each of them, so a
+        late one still gets it. Live agents get it directly, others through the journal.
         """
-        agents = await self.agents(match_all, match_any=match_any)
+        wanted, one_of = tuple(match_all), tuple(match_any)
+        agents, routes = await asyncio.gather(
+            self.agents(wanted, match_any=one_of), self._links.directory.routes(wanted, one_of))
+        live = [route for route in routes.values() if route is not None]
+        self._links.agents.learn(live)
         op_id = self._links.op("broadcast", key)
-        results = await asyncio.gather(*(self._told(agent, text, op_id, timeout_s) for agent in agents))
+        waits = {route.agent_id: runs.ask_live for route in live}
+        results = await asyncio.gather(*(
+            self._told(agent, text, op_id, waits.get(agent.id, runs.keep_and_wait), timeout_s) for agent in agents))
         pairs = list(zip(agents, results, strict=True))
         return Broadcast(
             answered={agent.name: result for agent, result in pairs if isinstance(result, Reply)},
@@ -116,14 +119,14 @@ class System:
         found: list[dict[str, Any]] = await self._links.store.ask("agents")
         return found
 
-    async def _told(self, agent: Agent, text: str, op_id: str, timeout_s: float) -> Reply | RepertoryError | None:
+    async def _told(self, agent: Agent, text: str, op_id: str, deliver: runs.Deliver, timeout_s: float
+                    ) -> Reply | RepertoryError | None:
         """What became of a broadcast at one agent; None: it is late."""
         own = f"{op_id}/{agent.id}"
         delivery = runs.Delivery(agent_id=agent.id, conversation_id=DEFAULT_CONVERSATION)
         try:
-            receipt = await runs.keep(self._links, own, agent.id,
-                                      runs.envelope_of(self._links, own, text, delivery))
-            outcome = await runs.wait_for(self._links, receipt.run_id, timeout_s)
+            envelope = runs.envelope_of(self._links, own, text, delivery)
+            outcome = await deliver(self._links, own, agent.id, envelope, timeout_s)
         except DeadlineExceeded:
             return None
         except RepertoryError as error:

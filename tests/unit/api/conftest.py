@@ -77,12 +77,13 @@ async def make_system(open_store: OpenStore = _volatile) -> System:
     await directory.start()
     handle = DirectoryHandle(LocalRef("directory", directory))
     links = Links(store=store, directory=handle, agents=AgentCaller(handle, store, now=time.time), blocks=blocks,
-                  models=models, reader=reader, ids=IdSource(), now=time.time, me=Sender(kind="person", id="kim"))
+                  models=models, reader=reader, tools=tools, types=builtin_types(), ids=IdSource(), now=time.time,
+                  me=Sender(kind="person", id="kim"))
 
     async def closing() -> None:
         await directory.stop(end_processes=True)
 
-    return System(links, builtin_types(), tools, closing=closing)
+    return System(links, closing=closing)
 
 
 @pytest.fixture

@@ -199,3 +199,26 @@ async def test_the_model_is_changed_only_to_one_that_there_is(system: System) ->
 
 async def test_the_public_names_are_those_of_the_face() -> None:
     assert rep.System is System
+
+
+async def test_a_python_function_becomes_a_tool_with_its_source(system: System) -> None:
+    def add(first: int, second: int) -> int:
+        """Add two numbers.
+
+        Args:
+            first: one number.
+            second: the other.
+        """
+        return first + second
+
+    ada = await system.create_agent("ada", tools=["send_message", rep.tool(add, retry="never")])
+    [custom] = (await ada.state())["spec"]["custom_tools"]
+    assert custom["name"] == "add"
+    assert custom["parameters"]["required"] == ["first", "second"]
+    assert custom["source"].startswith("def add(")
+    assert custom["retry"] == "never"
+    await ada.change(tools=["send_message"])
+    assert (await ada.context())["tools"] == ["send_message"]
+    for wrong, message in ((lambda x: x, "plain function"), (len, "plain function")):
+        with pytest.raises(ConfigError, match=message):
+            await system.create_agent("bob", tools=[wrong])
