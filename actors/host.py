@@ -17,18 +17,18 @@ from repertory.actors.sandbox import SandboxHandle
 from repertory.actors.shell import RayRef
 from repertory.actors.surroundings import Surroundings
 from repertory.ids import IdSource
-from repertory.memory.agent_types import builtin_types
+from repertory.memory.agent_types import AgentType, with_types
 from repertory.tools.registry import ToolRegistry
 
 
-async def make_process(store: RayRef, models: RayRef, blocks: RayRef, reader: RayRef, sandbox: RayRef
-                       ) -> AgentProcess:
-    """A process that takes agents."""
+async def make_process(store: RayRef, models: RayRef, blocks: RayRef, reader: RayRef, sandbox: RayRef,
+                       types: tuple[AgentType, ...] = ()) -> AgentProcess:
+    """A process that takes agents of the built-in types and of `types`."""
     ids = IdSource()
     surroundings = Surroundings(
         store=StoreHandle(store), models=ModelsHandle(models), blocks=CoordinatorHandle(blocks),
         search=ReaderHandle(reader), sandbox=SandboxHandle(sandbox), tools=ToolRegistry.with_builtins(),
-        types=builtin_types(), now=time.time, new_op=lambda: ids.new("turn"),
+        types=with_types(types), now=time.time, new_op=lambda: ids.new("turn"),
     )
     # what is here now stays: the look back after each agent need not go through it
     gc.collect()

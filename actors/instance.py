@@ -9,6 +9,7 @@ from repertory.actors.pool import PoolLimits
 from repertory.actors.shell import Launch, RayRef, Recipe, launch
 from repertory.errors import OutcomeUnknown
 from repertory.llm.settings import GatewaySettings
+from repertory.memory.agent_types import AgentType
 
 STORE, DIRECTORY, MODELS, BLOCKS = "store", "directory", "models", "blocks"
 READER, SANDBOX = "reader", "sandbox"
@@ -38,6 +39,8 @@ class Plan:
     secrets: dict[str, str]
     #: makes the pooled processes from references by name; None: the agents of this package
     process: Recipe | None = None
+    #: types of agents beside the built-in ones
+    agent_types: tuple[AgentType, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -96,5 +99,5 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
 def _agents(plan: Plan) -> Recipe:
     """The processes in which agents live."""
     names = (STORE, MODELS, BLOCKS, READER, SANDBOX)
-    return Recipe(module="repertory.actors.host", function="make_process",
-                  arguments={name: reference(plan.database_id, name) for name in names})
+    return Recipe(module="repertory.actors.host", function="make_process", arguments={
+        **{name: reference(plan.database_id, name) for name in names}, "types": plan.agent_types})

@@ -42,6 +42,7 @@ from repertory.config import Config
 from repertory.errors import DatabaseLocked, RepertoryError
 from repertory.ids import IdSource
 from repertory.llm.settings import GatewaySettings, gateway_settings
+from repertory.memory.agent_types import AgentType
 from repertory.memory.database import prepare
 from repertory.memory.disk import LocalDisk
 from repertory.memory.lock import Holder, holder_of
@@ -78,13 +79,15 @@ class Runtime:
         self.agents = AgentCaller(self.directory, self.store, now=time.time)
 
     @classmethod
-    async def open(cls, database: Path, config: Config | None = None, *, process: Recipe | None = None) -> Runtime:
+    async def open(cls, database: Path, config: Config | None = None, *, process: Recipe | None = None,
+                   agent_types: tuple[AgentType, ...] = ()) -> Runtime:
         """Join the instance of the database in that folder, or start one.
 
         Args:
             database: the folder; it is made if it is not there.
             config: of the instance, if this program starts it.
             process: makes the pooled processes instead of the package's own (tests).
+            agent_types: types of agents beside the built-in ones, if this program starts it.
 
         Raises:
             ConfigError: this program is in another Ray cluster than the instance.
@@ -101,10 +104,11 @@ class Runtime:
                 if known is None:
                     raise DatabaseLocked(f"process {holder.pid} is making the database {folder}: try again")
                 return cls(known["id"], started=False, connected=connected, private=False)
-            return await cls._start(folder, config, process)
+            return await cls._start(folder, config, process, agent_types)
 
     @classmethod
-    async def _start(cls, folder: Path, config: Config, process: Recipe | None) -> Runtime:
+    async def _start(cls, folder: Path, config: Config, process: Recipe | None, agent_types: tuple[AgentType, ...]
+                     ) -> Runtime:
         known = await identity(LocalDisk(folder))
         database_id = known["id"] if known else IdSource().new("db")
         private = config.runtime.address is None and not ray.is_initialized()
@@ -113,7 +117,8 @@ class Runtime:
         try:
             for ref in named(namespace_of(database_id)):
                 ref.kill()
-            await start_instance(_plan(folder, database_id, config, private=private, process=process))
+            plan = _plan(folder, database_id, config, private=private)
+            await start_instance(replace(plan, process=process, agent_types=agent_types))
         except BaseException:
             await runtime.close()
             raise
@@ -165,7 +170,7 @@ async def _living(folder: Path) -> Holder | None:
     return None
 
 
-def _plan(folder: Path, database_id: str, config: Config, *, private: bool, process: Recipe | None) -> Plan:
+def _plan(folder: Path, database_id: str, config: Config, *, private: bool) -> Plan:
     context = ray.get_runtime_context()
     settings = gateway_settings(config.providers)
     limits = PoolLimits(memory_bytes=HEAVY_BYTES)
@@ -174,7 +179,7 @@ def _plan(folder: Path, database_id: str, config: Config, *, private: bool, proc
     return Plan(
         database=folder, database_id=database_id, ray_address=context.gcs_address, node_id=context.get_node_id(),
         private=private, live_cap=config.runtime.live_cap or _live_cap(), limits=limits, idle_s=config.runtime.idle_s,
-        models=settings, secrets=_secrets(settings), process=process,
+        models=settings, secrets=_secrets(settings),
     )
 
 
