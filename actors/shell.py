@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ from repertory.errors import OutcomeUnknown, RepertoryError
 ORDINARY_CALLS = 20_000
 CONTROL_CALLS = 1_000
 #: what controls an actor; must get through when the ordinary calls are at their limit
-CONTROL = frozenset({"adopt", "release", "status", "linger", "moved", "wake", "stop"})
+CONTROL = frozenset({"adopt", "release", "status", "linger", "moved", "wake", "stop", "vitals"})
 #: names of environment variables that end so hold keys, which only the gateway's process may know
 KEY_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_SECRET_KEY")
 
@@ -82,13 +83,18 @@ class Shell:
     async def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out a call; an error of ours is returned."""
         try:
-            return await getattr(await self._actor(), method)(*args, **kwargs)
+            carrier = self if method == "vitals" else await self._actor()
+            return await getattr(carrier, method)(*args, **kwargs)
         except RepertoryError as error:
             error.__cause__ = error.__context__ = None
             return _Raised(error.with_traceback(None))
         except Exception as error:
             _log.exception("%s failed", method)
             return _Raised(RepertoryError(f"{method} failed: {error!r}"))
+
+    async def vitals(self) -> dict[str, Any]:
+        """Of the process itself, whatever its actor: pid, modules that it has loaded, names in its environment."""
+        return {"pid": os.getpid(), "modules": sorted(sys.modules), "environment": sorted(os.environ)}
 
     @ray.method(concurrency_group="control")
     async def control(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
