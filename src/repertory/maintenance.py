@@ -145,6 +145,7 @@ async def upgrade(path: Path, *, progress: Progress = _silent, steps: Mapping[in
         StorageError: there is no database, it is of a newer format, or there is no way from its format to this one.
         DatabaseLocked: a runtime is up. In either case nothing was changed.
     """
+    path = path.absolute()
     identity = _existing(path)
     version = identity["format"]
     way = steps_from(version, steps)
@@ -155,19 +156,22 @@ async def upgrade(path: Path, *, progress: Progress = _silent, steps: Mapping[in
     with _locked(path), _beside(path) as fresh:
         copied = await _write(path, fresh, database_id=identity["id"], progress=progress, what="upgrading", way=way)
         path.rename(kept)
-        fresh.rename(path)
-        sync_folder(path.parent)
+        try:
+            _settle(fresh, path)
+        except StorageError:
+            kept.rename(path)
+            raise
     return Copied(path=path, database_id=copied.database_id, rows=copied.rows, problems=copied.problems)
 
 
 async def _copy(source: Path, target: Path, *, database_id: str, progress: Progress, what: str) -> Copied:
+    target = target.absolute()
     _vacant(target)
     if source.resolve() in target.resolve().parents:
         raise StorageError(f"{target} lies inside the database {source}: choose another place", path=str(target))
     with _beside(target) as fresh:
         copied = await _write(source, fresh, database_id=database_id, progress=progress, what=what, way=[])
-        fresh.rename(target)  # over an empty folder, if there is one
-        sync_folder(target.parent)
+        _settle(fresh, target)
     return Copied(path=target, database_id=database_id, rows=copied.rows, problems=copied.problems)
 
 
@@ -189,6 +193,15 @@ async def _write(source: Path, fresh: Path, *, database_id: str, progress: Progr
         raise StorageError(f"{what} failed, nothing was changed: {error}") from error
     finally:
         store.close()
+
+
+def _settle(fresh: Path, path: Path) -> None:
+    """Move a finished folder to its place, over an empty folder if there is one."""
+    try:
+        fresh.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be made: {error.strerror}", path=str(path)) from error
 
 
 async def _changed(records: AsyncIterator[Record], way: list[Step]) -> AsyncIterator[Record]:

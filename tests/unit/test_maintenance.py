@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -51,17 +52,31 @@ async def project(database: Database) -> None:
     await projector.stop()
 
 
-async def written(folder: Path, rows: int = 30) -> Path:
+async def write(folder: Path) -> None:
     """A database with two agents, closed in good order."""
     async with opened(folder) as database:
         diary = Diary(database.store)
         ann, bob = await diary.agent("ann"), await diary.agent("bob")
-        for number in range(rows // 3):
+        for number in range(10):
             await diary.said(ann, user(f"m{number}", f"word{number} dog"), assistant(f"a{number}", "fine"))
             await diary.kept(ann, f"p{number}", f"passage {number} of ann")
             await diary.said(bob, user(f"b{number}", "a cat"))
         await project(database)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One such database, to be copied and not touched."""
+    folder = tmp_path_factory.mktemp("model") / "db"
+    asyncio.run(write(folder))
     return folder
+
+
+@pytest.fixture
+def folder(model: Path, tmp_path: Path) -> Path:
+    """A database of the test's own."""
+    shutil.copytree(model, tmp_path / "db")
+    return tmp_path / "db"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -75,8 +90,7 @@ async def rows(folder: Path) -> list[Any]:
     return found
 
 
-async def test_a_sound_database_is_found_sound_and_left_as_it_is(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db")
+async def test_a_sound_database_is_found_sound_and_left_as_it_is(folder: Path) -> None:
     before = content(folder)
     shown: list[tuple[str, int, int]] = []
     report = await check(folder, progress=lambda *step: shown.append(step))
@@ -107,8 +121,7 @@ def projections_of_more(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [spoilt_checkpoint, lost_projection, projections_of_more])
-async def test_what_is_derived_is_missed_and_made_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    folder = await written(tmp_path / "db")
+async def test_what_is_derived_is_missed_and_made_anew(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
     report = await check(folder)
     assert [finding.kind for finding in report.findings] == ["derived"]
@@ -117,8 +130,7 @@ async def test_what_is_derived_is_missed_and_made_anew(tmp_path: Path, damage: C
     assert (await check(folder)).messages == 30
 
 
-async def test_wrong_rows_in_a_projection_are_noticed(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db")
+async def test_wrong_rows_in_a_projection_are_noticed(folder: Path) -> None:
     index = LanceIndex(folder)
     tables = Projections(folder / FOLDER, database_id=(await OfflineStore.open(folder)).database_id)
     tables.open(10_000)
@@ -147,9 +159,9 @@ async def with_a_gap(source: Path, folder: Path, first: int, last: int) -> None:
     store.close()
 
 
-async def test_rows_that_are_gone_are_named_and_a_rebuild_keeps_the_others(tmp_path: Path) -> None:
+async def test_rows_that_are_gone_are_named_and_a_rebuild_keeps_the_others(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "db"
-    await with_a_gap(await written(tmp_path / "whole"), folder, 10, 12)
+    await with_a_gap(model, folder, 10, 12)
     (folder / "damage.json").unlink()
     report = await check(folder)
     assert [(f.kind, f.first, f.last) for f in report.findings] == [("lost", 10, 12)]
@@ -162,19 +174,19 @@ async def test_rows_that_are_gone_are_named_and_a_rebuild_keeps_the_others(tmp_p
     assert copied.rows == report.rows
 
 
-async def test_rows_that_were_promised_and_are_gone_are_named(tmp_path: Path) -> None:
+async def test_rows_that_were_promised_and_are_gone_are_named(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "db"
-    await backup(await written(tmp_path / "whole"), folder)
+    await backup(model, folder)
     promised = (await rows(folder))[-1].seq
     shutil.rmtree(folder / "journal_000001.lance")
-    await with_a_gap(tmp_path / "whole", tmp_path / "short", promised - 2, promised)
+    await with_a_gap(model, tmp_path / "short", promised - 2, promised)
     shutil.copytree(tmp_path / "short" / "journal_000001.lance", folder / "journal_000001.lance")
     assert [(f.kind, f.first, f.last) for f in (await check(folder)).findings] == [("lost", promised - 2, promised)]
 
 
-async def test_spoilt_bytes_in_the_journal_are_found(tmp_path: Path) -> None:
+async def test_spoilt_bytes_in_the_journal_are_found(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "db"
-    await backup(await written(tmp_path / "whole"), folder)
+    await backup(model, folder)
     for path in folder.glob("journal_000001.lance/data/*"):
         raw = path.read_bytes()
         middle = len(raw) // 3
@@ -206,8 +218,7 @@ async def test_a_backup_taken_while_the_database_is_written_is_one_moment_of_it(
     assert [path.name for path in (tmp_path / "copies").iterdir()] == ["one"]
 
 
-async def test_a_restored_database_goes_on_under_an_id_of_its_own(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db")
+async def test_a_restored_database_goes_on_under_an_id_of_its_own(folder: Path, tmp_path: Path) -> None:
     await backup(folder, tmp_path / "copy")
     copied = await restore(tmp_path / "copy", tmp_path / "again")
     assert copied.problems == ()
@@ -225,8 +236,7 @@ async def test_a_restored_database_goes_on_under_an_id_of_its_own(tmp_path: Path
         index.close()
 
 
-async def test_nothing_is_written_over_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db", rows=3)
+async def test_nothing_is_written_over_and_nothing_is_left_behind(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "letter.txt").write_text("dear diary")
@@ -248,8 +258,7 @@ async def test_nothing_is_written_over_and_nothing_is_left_behind(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["db", "empty", "file", "other"]
 
 
-async def test_a_copy_that_fails_half_way_leaves_no_trace(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db")
+async def test_a_copy_that_fails_half_way_leaves_no_trace(folder: Path, tmp_path: Path) -> None:
     before = content(tmp_path)
 
     def stop(what: str, done: int, total: int) -> None:
@@ -260,8 +269,7 @@ async def test_a_copy_that_fails_half_way_leaves_no_trace(tmp_path: Path) -> Non
     assert content(tmp_path) == before
 
 
-async def test_an_identity_that_says_nothing_is_refused(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db", rows=3)
+async def test_an_identity_that_says_nothing_is_refused(folder: Path) -> None:
     (folder / IDENTITY_FILE).write_text("{")
     with pytest.raises(DatabaseDamaged):
         await check(folder)
@@ -281,15 +289,13 @@ def as_format_0(folder: Path) -> None:
     (folder / IDENTITY_FILE).write_text(json.dumps({**known, "format": 0}))
 
 
-async def test_a_database_of_this_format_needs_no_upgrade(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db", rows=3)
+async def test_a_database_of_this_format_needs_no_upgrade(folder: Path, tmp_path: Path) -> None:
     before = content(tmp_path)
     assert await upgrade(folder) is None
     assert content(tmp_path) == before
 
 
-async def test_an_older_format_is_upgraded_beside_the_old_one(tmp_path: Path) -> None:
-    folder = await written(tmp_path / "db")
+async def test_an_older_format_is_upgraded_beside_the_old_one(folder: Path, tmp_path: Path) -> None:
     old = await rows(folder)
     as_format_0(folder)
     with pytest.raises(StorageError, match="format 0"):
