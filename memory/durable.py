@@ -30,7 +30,7 @@ from repertory.memory.recent import RecentRows
 from repertory.memory.records import opened, sealed
 from repertory.memory.recovery import identity, initialise, recover
 from repertory.memory.rows import inbox_stream
-from repertory.memory.segments import Chain
+from repertory.memory.segments import Chain, TableSyncFailed
 from repertory.memory.tables import Tables, TableUnreadable
 from repertory.memory.tail import SyncFailed, Tail, WriteInterrupted
 from repertory.memory.tuning import Tuning
@@ -71,6 +71,8 @@ class DurableStore:
         self._stopped: StorageError | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._was_full = False
+        #: a table's sync failed, and what it got lately has not been moved again
+        self._distrust = False
         #: (seq, agent ids) to be told of once that seq is synced
         self._to_wake: deque[tuple[int, list[str]]] = deque()
         self.database_id = database_id
@@ -278,10 +280,12 @@ class DurableStore:
         return [near[seq] for seq in seqs]
 
     async def _open(self) -> None:
-        found = await recover(self._disk, self._tables, database_id=self.database_id, tuning=self._tuning)
+        found = await recover(self._disk, self._tables, database_id=self.database_id, tuning=self._tuning,
+                              distrust=self._distrust)
+        self._distrust = False
         self.damage = await report(self._disk, found.damage, at=self._now())
         recent = RecentRows(self._tuning.cache_bytes)
-        recent.add([opened(record) for record in found.tail], found.tail)
+        recent.add([opened(record) for record in found.unmoved], found.unmoved)
         tail = Tail(self._disk, number=found.next_file, full=found.tail_files, synced=found.index.last_seq,
                     rotate_bytes=self._tuning.tail_bytes, on_failure=self._failed, on_synced=self._synced)
         mover = Mover(chain=found.chain, recent=recent, tail=tail, tuning=self._tuning, save=self._save,
@@ -307,6 +311,7 @@ class DurableStore:
             _log.warning("the store is opened anew: %s", error)
             self._ready.clear()
             self._was_full = isinstance(error, WriteInterrupted) and error.errno == errno.ENOSPC
+            self._distrust = self._distrust or isinstance(error, TableSyncFailed)
             self._reopening = asyncio.get_running_loop().create_task(self._reopen(), name="reopen")
 
     async def _reopen(self) -> None:

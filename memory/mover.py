@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from repertory.memory.recent import RecentRows
-from repertory.memory.segments import Chain
+from repertory.memory.segments import Chain, TableSyncFailed
 from repertory.memory.tail import SyncFailed, Tail, WriteInterrupted
 from repertory.memory.tuning import Tuning
 
@@ -82,6 +82,9 @@ class Mover:
                 self._failures = 0
             except (SyncFailed, WriteInterrupted):
                 return  # the tail has told the store
+            except TableSyncFailed:
+                await asyncio.sleep(self._tuning.retry_s)
+                raise
             except OSError as error:
                 _log.warning("rows could not be moved to LanceDB, they stay in the tail: %s", error)
                 self._failures += 1

@@ -40,6 +40,8 @@ class RecentRows:
             full = len(batch) >= limit or room < size
             if seq > upto or (batch and full and record.op_id != batch[-1].op_id):
                 break
+            if batch and seq != batch[-1].seq + 1:  # rows were lost between them
+                break
             room -= size
             batch.append(record)
         return batch

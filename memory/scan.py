@@ -24,10 +24,10 @@ class Scan:
     bad: list[int] = field(default_factory=list)
 
 
-async def verify(table: Table, *, first: int, start: int = 0) -> None:
-    """Check the rows from position `start` to the end. Raises TableUnreadable at the first that is wrong."""
-    for begin in range(start, table.count, CHUNK_ROWS):
-        end = min(begin + CHUNK_ROWS, table.count)
+async def verify(table: Table, *, first: int, start: int, stop: int) -> None:
+    """Check the rows at positions `start` … `stop - 1`. Raises TableUnreadable at the first that is wrong."""
+    for begin in range(start, stop, CHUNK_ROWS):
+        end = min(begin + CHUNK_ROWS, stop)
         records = await table.read(begin, end)
         if len(records) != end - begin:
             raise TableUnreadable(f"{table.name} has {table.count} rows, but gives {len(records)} at {begin}")

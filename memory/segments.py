@@ -55,15 +55,33 @@ class Segment:
     #: positions below this were synced and read back in the newest version, and in an older one that is still there
     verified: int = 0
     safe: int = 0
+    #: whether the newest version was synced by this process
+    synced: bool = True
+    #: rows from this position on are not used: a later table has them
+    cap: int | None = None
     bytes: int = 0
     #: appends since the last compaction, and the bytes that the compaction wrote
     appends: int = 0
     compacted_bytes: int = 0
 
     @property
+    def count(self) -> int:
+        """How many of its rows are used."""
+        return self.table.count if self.cap is None else min(self.cap, self.table.count)
+
+    @property
     def last(self) -> int:
         """The seq of its newest row; first - 1 when it is empty."""
-        return self.first + self.table.count - 1
+        return self.first + self.count - 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether its newest version was synced and read back."""
+        return self.synced and self.verified >= self.count
+
+
+class TableSyncFailed(Exception):
+    """What a table got lately may never reach the disk, whatever a later sync says: it must be moved again."""
 
 
 class Chain:
@@ -84,7 +102,7 @@ class Chain:
     def safe(self) -> int:
         """The newest seq up to which all rows lie in two versions that were synced and read back: one may be lost."""
         for segment in self.segments:
-            if segment.safe < segment.table.count:
+            if segment.safe < segment.count:
                 return segment.first + segment.safe - 1
         return self.moved
 
@@ -100,6 +118,7 @@ class Chain:
         if segment.table.count != before + len(records):
             raise TableUnreadable(f"{segment.table.name} has {segment.table.count} rows after an append of "
                                   f"{len(records)} to {before}")
+        segment.synced = False
         segment.appends += 1
         segment.bytes += size_of(records)
 
@@ -151,7 +170,7 @@ class Chain:
 
     async def begin(self, first: int) -> Segment:
         """A table for the rows from `first` on; the one before is closed by it."""
-        if self.segments and not self.segments[-1].closed and not self.segments[-1].table.count:
+        if self.segments and not self.segments[-1].closed and not self.segments[-1].count:
             self.segments[-1].first = first  # an empty one may as well begin elsewhere
             return self.segments[-1]
         number = self.segments[-1].number + 1 if self.segments else 1
@@ -159,7 +178,7 @@ class Chain:
             number += 1
         segment = Segment(number=number, table=await self._tables.create(segment_name(number)), first=first)
         for older in self.segments:
-            older.closed, older.safe = True, older.table.count
+            older.closed = True
         self.segments.append(segment)
         return segment
 
@@ -184,19 +203,29 @@ class Chain:
             await self.segments[-1].table.clean(keep_s=self._tuning.keep_s)
 
     async def settle(self) -> None:
-        """Sync the tables, read back what is new in them from the disk. Raises TableUnreadable when it is wrong."""
+        """Sync the tables, read back what is new in them from the disk.
+
+        Raises TableUnreadable when it is wrong, and TableSyncFailed.
+        """
         for segment in self.segments:
-            if segment.verified < segment.table.count:
-                await segment.table.sync()
+            if not segment.settled:
+                try:
+                    await segment.table.sync()
+                except OSError as error:
+                    raise TableSyncFailed(f"{segment.table.name}: {error}") from error
                 fresh = await self._tables.open(segment.table.name)
                 if fresh.count != segment.table.count:
                     raise TableUnreadable(f"{fresh.name} has {fresh.count} rows, not {segment.table.count}")
-                await verify(fresh, first=segment.first, start=segment.verified)
-                segment.safe, segment.verified = max(segment.safe, segment.verified), fresh.count
+                await verify(fresh, first=segment.first, start=segment.verified, stop=segment.count)
+                if segment.verified < segment.count:
+                    segment.safe, segment.verified = max(segment.safe, segment.verified), segment.count
+                segment.synced = True
+            if segment.closed:  # what it was before it was compacted for good is still there
+                segment.safe = segment.count
 
     async def _settle_again(self, segment: Segment) -> None:
         """The same for a version whose files are all new, though its rows are not."""
-        before, segment.verified = segment.verified, 0
+        before, segment.verified, segment.synced = segment.verified, 0, False
         await self.settle()
         segment.safe = before
 
@@ -222,15 +251,15 @@ class Chain:
         for segment in list(self.segments):
             if segment.last > after and len(found) < limit:
                 records = await self._find(segment, "stream", stream, after=after, limit=limit - len(found))
-                found += map(opened, records)
+                found += [opened(record) for record in records if record.seq <= segment.last]
         return found
 
     async def commit_of(self, op_id: str) -> list[Row]:
         """The rows of the commit with this op_id; empty if no table has it. Recent ones are found sooner."""
         for segment in reversed(self.segments):
             records = await self._find(segment, "op_id", op_id, after=0, limit=1_000_000)
-            if records:
-                return [opened(record) for record in records]
+            if found := [opened(record) for record in records if record.seq <= segment.last]:
+                return found
         return []
 
     async def since(self, after: int, limit: int) -> list[Row]:
@@ -238,8 +267,8 @@ class Chain:
         found: list[Row] = []
         for segment in list(self.segments):
             position = max(0, after + 1 - segment.first)
-            while position < segment.table.count and len(found) < limit:
-                stop = position + limit - len(found)
+            while position < segment.count and len(found) < limit:
+                stop = min(position + limit - len(found), segment.count)
                 read = partial(segment.table.read, position, stop)
                 for seq, record in enumerate(await _twice(read, f"rows of {segment.table.name}"),
                                              segment.first + position):
