@@ -1,20 +1,18 @@
 """Tools of one's own: a Python function becomes a tool that an agent can be given.
 
 The model is told of it by its signature and docstring. Its source is kept with the agent and runs in a sandbox, never
-in the agent's process, so the function brings along what it needs: imports stand inside it.
+in the agent's process; see `repertory.tools.custom` for what goes along.
 """
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from repertory.errors import ConfigError, ToolError
 from repertory.memory.state import ToolSource
+from repertory.tools.custom import custom_tool
 from repertory.tools.registry import ToolRegistry
-from repertory.tools.schema import describe
 
 #: a tool: the name of a built-in one, a function, or a function that `tool` has wrapped
 ToolLike = str | ToolSource | Callable[..., Any]
@@ -29,18 +27,13 @@ def tool(function: Callable[..., Any], *, retry: Literal["safe", "never"] = "saf
             unknown, and decides.
 
     Raises:
-        ConfigError: its source cannot be had, or its arguments cannot be described.
+        ConfigError: its source cannot be had, cannot stand alone, or its arguments cannot be described.
     """
-    if not inspect.isfunction(function) or function.__name__ == "<lambda>":
-        raise ConfigError(f"a tool is the name of a built-in one or a plain function, not {function!r:.80}")
     try:
-        source = textwrap.dedent(inspect.getsource(function))
-        known = describe(function)
-    except OSError:
-        raise ConfigError(f"the source of {function.__name__} cannot be read: define it in a file") from None
+        made = custom_tool(function, retry=retry)
     except ToolError as error:
-        raise ConfigError(f"{function.__name__} cannot be a tool: {error.message}") from None
-    return ToolSource(name=known.name, description=known.description, parameters=known.parameters, source=source,
+        raise ConfigError(f"a tool is the name of a built-in one or a plain function: {error.message}") from None
+    return ToolSource(name=made.name, description=made.description, parameters=made.parameters, source=made.source,
                       retry=retry)
 
 
