@@ -16,13 +16,15 @@ import msgpack
 
 from repertory.memory.checkpoint import CHECKPOINT_FILE, pack_index, unpacked
 from repertory.memory.damage import DAMAGE_FILE
-from repertory.memory.documents import Document, Key, Source, gather
+from repertory.memory.documents import Batch, Document, Key, Source, gather
 from repertory.memory.index import JournalIndex
 from repertory.memory.journal import Row
 from repertory.memory.lock import holder_of
 from repertory.memory.offline import PAGE, OfflineStore
 from repertory.memory.records import opened
 
+#: agent -> (kind, id) -> a crc of the document
+Documents = dict[str, dict[tuple[str, str], int]]
 #: told what is being done, how much of it is done and how much there is
 Progress = Callable[[str, int, int], None]
 
@@ -95,21 +97,17 @@ class Expected:
     def __init__(self, watermark: int) -> None:
         """`watermark`: of the projections."""
         self._watermark = watermark
-        #: agent -> (kind, id) -> a crc of the document
-        self.documents: dict[str, dict[tuple[str, str], int]] = {}
+        self.documents: Documents = {}
+        #: what there is by all rows
+        self.all: Documents = {}
         #: what later rows speak of, and agents that are gone by them
         self.open: dict[Key, None] = {}
         self.gone: dict[str, None] = {}
 
     def take(self, rows: list[Row]) -> None:
         """Take the next rows."""
-        batch = gather(row for row in rows if row.seq <= self._watermark)
-        for agent_id in batch.forgotten:
-            self.documents.pop(agent_id, None)
-        for source, agent_id, own in batch.removed:
-            self.documents.get(agent_id, {}).pop((source, own), None)
-        for document in batch.documents.values():
-            self.documents.setdefault(document.agent_id, {})[document.source, document.id] = fingerprint(document)
+        _fold(self.documents, gather(row for row in rows if row.seq <= self._watermark))
+        _fold(self.all, gather(rows))
         later = gather(row for row in rows if row.seq > self._watermark)
         self.open.update(dict.fromkeys([*later.documents, *later.removed]))
         self.gone.update(later.forgotten)
@@ -119,8 +117,17 @@ class Expected:
         return agent_id in self.gone or (source, agent_id, own) in self.open
 
     def count(self, source: str) -> int:
-        """How many documents of a kind there are."""
-        return sum(kind == source for known in self.documents.values() for kind, _ in known)
+        """How many documents of a kind there are, by all rows."""
+        return sum(kind == source for known in self.all.values() for kind, _ in known)
+
+
+def _fold(documents: Documents, batch: Batch) -> None:
+    for agent_id in batch.forgotten:
+        documents.pop(agent_id, None)
+    for source, agent_id, own in batch.removed:
+        documents.get(agent_id, {}).pop((source, own), None)
+    for document in batch.documents.values():
+        documents.setdefault(document.agent_id, {})[document.source, document.id] = fingerprint(document)
 
 
 def fingerprint(document: Document) -> int:

@@ -337,7 +337,8 @@ async def test_a_stored_database_of_format_1_can_still_be_read_and_written(tmp_p
     expected = json.loads((SAMPLES / "format_1.json").read_text())
     found = await rows(tmp_path / "db")
     assert [[row.seq, row.stream, row.kind, row.author, row.epoch, row.op_id, row.data] for row in found] == expected
-    assert (await check(tmp_path / "db")).findings == []
+    report = await check(tmp_path / "db")
+    assert (report.findings, report.messages, report.passages) == ([], 4, 2)
     async with opened(tmp_path / "db", Tuning()) as database:
         await Diary(database.store, "third").agent("new")
         assert database.store.last_seq > len(expected)
