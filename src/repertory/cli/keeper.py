@@ -123,7 +123,11 @@ async def _keep(database: Path, say: int) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open(database):
+        async with open(database) as system:
+            if not system.started:
+                raise DatabaseLocked(
+                    f"another program runs {database} and ends it when it ends: commands join it as long as it lives; "
+                    "for a runtime that stays, say `up` when it has ended")
             _say(say, ready=True, started_at=keeper.started_at)
             await stop.wait()
 
