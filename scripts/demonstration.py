@@ -29,7 +29,7 @@ from repertory.groups.documents import Document, from_distributions, from_folder
 from repertory.groups.map_reduce import Job, MapReduce, Result
 from repertory.tools.builtin.findings import FINDINGS
 
-QUESTION = "Which package is an extremely fast Python linter and code formatter?"
+QUESTION = "Which package does data validation using Python type hints?"
 TAG = "worker"
 #: characters of the block of findings
 FINDINGS_LIMIT_CHARS = 200_000
