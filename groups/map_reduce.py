@@ -99,7 +99,7 @@ class MapReduce:
         shares = await self._split(job)
         await self._read(job, shares)
         told = await self._ask_all(job)
-        answer = await self._merge(job, await self._board.text(), told)
+        answer = of_wholes(await self._merge(job, await self._board.text(), told))
         cited = tuple(citation for citation in cited_in(answer) if is_true(citation, job.documents))
         done = {whole_name(name) for name in reported(await self._board.text())}
         return Result(answer=answer, citations=cited, done=len(done),
@@ -199,6 +199,16 @@ def cited_in(answer: str) -> list[Citation]:
     found = (Citation(document=whole_name(match["document"]), sentence=match["sentence"])
              for match in _LINE.finditer(answer))
     return list(dict.fromkeys(found))
+
+
+def of_wholes(answer: str) -> str:
+    """The answer with documents in the place of their parts, and no line twice."""
+    lines: dict[str, str] = {}
+    for line in answer.split("\n"):
+        match = _LINE.match(line)
+        shown = f"[{whole_name(match['document'])}] {match['sentence']}" if match else line
+        lines.setdefault(shown.rstrip(". "), shown)
+    return "\n".join(lines.values())
 
 
 def _batches(lines: Sequence[str]) -> list[list[str]]:

@@ -5,7 +5,7 @@ from stage import Stage
 
 from repertory.errors import ConfigError
 from repertory.groups.documents import Citation, Document, from_distributions, from_folder, is_true, parts, whole_name
-from repertory.groups.map_reduce import Job, MapReduce, cited_in, divided, reported
+from repertory.groups.map_reduce import Job, MapReduce, cited_in, divided, of_wholes, reported
 from repertory.ids import derived
 from repertory.memory.block import Append
 from repertory.messages import Envelope
@@ -94,6 +94,11 @@ def test_citations_are_read_from_lines_and_looked_up():
     found = cited_in(answer)
     assert [is_true(citation, corpus()) for citation in found] == [True, False]
     assert reported("[a] —\n[b] one\n[b] two") == ["a", "b"]
+
+
+def test_an_answer_names_whole_documents_and_says_nothing_twice():
+    told = "Found:\n[a.md part 1 of 2] It is so.\n[a.md part 2 of 2] It is so\n- [b.md] Or not."
+    assert of_wholes(told) == "Found:\n[a.md] It is so.\n[b.md] Or not."
 
 
 def test_long_documents_are_read_in_parts_and_cited_as_wholes():
