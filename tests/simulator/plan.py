@@ -122,7 +122,7 @@ def plan_of(seed: int, *, durable: bool = True) -> Plan:
     return Plan(
         seed=seed, agents=agents, blocks=rng.randint(1, 2), people=people,
         live_cap=rng.choice([1, 1, 2, 3, 8]), spare=rng.choice([0, 1, 2]),
-        window=rng.choice([4_000, 8_000, 32_000]),
+        window=rng.choice([3_600, 4_200, 32_000]),
         agent_types=tuple(rng.choice(["memgpt", "react", "letta_v1"]) for _ in range(agents)),
         durable=durable, calm=calm, steps=steps, faults=faults,
         weather=_weather(rng, wild), wear=_wear(rng, wild), temper=_temper(rng, wild),

@@ -17,8 +17,9 @@ from .auditor import Auditor, Refusal, unpaired
 from .ledger import Edited, Ledger
 from .script import find
 
-#: seconds (virtual) by which a run may end after its deadline: faults may keep its agent from noticing it earlier
-GRACE_S = 45.0
+#: seconds (virtual) by which a run may end after its deadline. A lost message costs its caller's time-out, the longest
+#: of which is that of an agent's release (`activation.TURN_S + ADOPT_S`): until then its place is not free for others.
+GRACE_S = 100.0
 #: what an agent gives a run that names no deadline; the simulated agents' spec says so
 DEFAULT_DEADLINE_S = 90.0
 

@@ -237,9 +237,10 @@ class SimTable:
         if tables.disk.wear.sync_error and tables.rng.random() < tables.disk.wear.sync_error:
             tables.trace.fault("table sync error", "tables", "the sync of %s fails", self.name)
             raise OSError(errno.EIO, "Input/output error", self.name)
-        for fragment in self._seen.fragments:
-            fragment.synced = True
-        self._seen.synced = True
+        for version in tables.stored[self.name].versions:  # all files of the table that are there
+            version.synced = True
+            for fragment in version.fragments:
+                fragment.synced = True
         await tables.crash.moment(f"after sync of {self.name}")
 
     async def _look(self) -> None:
