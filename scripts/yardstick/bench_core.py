@@ -42,7 +42,7 @@ async def duel(run: Run) -> list[report.Line]:
         seen = Duel(run.model, run.folder, amount)
         for number in range(run.rounds):
             await seen.round(number, subject, rival)
-    return verdicts.duel_lines(seen.seen)
+    return verdicts.duel_lines(seen.seen, amount.long)
 
 
 async def errands(run: Run) -> list[report.Line]:

@@ -39,6 +39,11 @@ async def took_ms(work: Awaitable[Any]) -> float:
     return (time.perf_counter() - begun) * 1e3
 
 
+async def pid_of(actor: Any) -> int:
+    """The process of one of the product's actors, by its reference."""
+    return int((await actor.call("vitals", timeout_s=60))["pid"])
+
+
 class Errands:
     """What was seen, round by round. Each method is one errand of one round."""
 
@@ -152,7 +157,7 @@ class Errands:
         agents = []
         for agent in self._core.agents[:count]:
             route = await self._core.resolve(agent.id)
-            agents.append(machine.unique_mib(pid_of(route.process.key)))
+            agents.append(machine.unique_mib(await pid_of(route.process)))
         bare = [ray.remote(num_cpus=0)(Bare).remote() for _ in range(3)]
         self.seen["memory agent"].append(timing.percentile(agents, 50))
         pids = [await actor.pid.remote() for actor in bare]
@@ -160,11 +165,3 @@ class Errands:
         self.seen["memory bare"].append(timing.percentile([machine.unique_mib(pid) for pid in pids], 50))
         for actor in bare:
             ray.kill(actor)
-
-
-def pid_of(name: str) -> int:
-    """The process of the Ray actor of that name."""
-    for actor in ray._private.state.actors().values():  # the public state API needs the dashboard, which takes memory
-        if actor["Name"] == name:
-            return int(actor["Pid"])
-    raise LookupError(name)

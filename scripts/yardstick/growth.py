@@ -63,4 +63,4 @@ async def store_agents(core: Core, count: int) -> None:
     spec = (await links.store.load(core.agents[0].agent_id)).spec
     for first in range(0, count, BATCH):
         specs = [{**spec, "name": f"stored-{first + index}"} for index in range(min(BATCH, count - first))]
-        await links.directory.create(specs, op_id=links.op(None))
+        await links.directory.create(specs, op_id=links.op("create", None))

@@ -34,12 +34,12 @@ async def measure(model: mock_model.MockModel, folder: Path, count: int, seconds
         agent = await subject.create()
         await each_ms(lambda i: agent.send(f"hello number {i}"), count)
         await each_ms(lambda _: agent.send("hello"), 70)  # fills the last batch of stamps in every process
-        route = await subject.resolve(agent.id)
-        pids = {"1 caller": os.getpid(), "2 agent": pid_of(route.process.key), "3 gateway": pid_of("models"),
-                "4 store": pid_of("store"), "5 directory": pid_of("directory")}
         agent = await subject.create()
         await agent.send("hello")
-        pids["2 agent"] = pid_of((await subject.resolve(agent.id)).process.key)
+        links = subject.system._links
+        actors = {"2 agent": (await subject.resolve(agent.id)).process, "3 gateway": links.models._ref,
+                  "4 store": links.store.ref, "5 directory": links.directory.ref}
+        pids = {"1 caller": os.getpid(), **{name: await pid_of(actor) for name, actor in actors.items()}}
         spies = flame.record(pids, seconds, stacks)
         end = time.monotonic() + seconds + 1
         while time.monotonic() < end:

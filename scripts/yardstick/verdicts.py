@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yardstick.duel import AGENTS, Seen
+from yardstick.duel import AGENTS, EDGE, Seen
 from yardstick.report import Line, Target
 from yardstick.timing import ratios, spread
 
@@ -20,8 +20,8 @@ def at_least(limit: float, of: str) -> Target:
     return Target(limit=limit, side="at least", of=of)
 
 
-def duel_lines(seen: Seen) -> list[Line]:
-    """One message at a time, and many agents at once."""
+def duel_lines(seen: Seen, long: int) -> list[Line]:
+    """One message at a time, and many agents at once; `long` messages were sent to each."""
     lines = [
         Line(name="floor without HTTP: one message at a time, p50", unit="ms", value=spread(seen["floor p50"])),
         Line(name="floor without HTTP: one message at a time, p99", unit="ms", value=spread(seen["floor p99"])),
@@ -32,7 +32,8 @@ def duel_lines(seen: Seen) -> list[Line]:
              at_most(1.5, "floor")),
     ]
     if seen["peer early p50"]:
-        for stretch, limit, which in (("early", 1.2, "messages 1-20"), ("late", 0.3, "messages 131-150")):
+        late = f"messages {long - EDGE + 1}-{long}"
+        for stretch, limit, which in (("early", 1.2, f"messages 1-{EDGE}"), ("late", 0.3, late)):
             lines += [
                 Line(name=f"LangGraph: one at a time, p50, {which}", unit="ms",
                      value=spread(seen[f"peer {stretch} p50"])),

@@ -23,7 +23,7 @@ FOLDER = os.environ.get("YARDSTICK_TRACE", "")
 #: module -> functions in it
 WATCHED = {
     "repertory.actors.callers": ("AgentCaller.ask",),
-    "repertory.actors.shell": ("Shell.call", "RayRef.call"),
+    "repertory.actors.shell": ("Shell.perform", "RayRef.call"),
     "repertory.actors.process": ("AgentProcess.call",),
     "repertory.actors.agent": ("Agent.ask", "Agent.commit"),
     "repertory.actors.prompting": ("Prompter.request",),
