@@ -228,6 +228,37 @@ async def test_after_a_failed_sync_nothing_is_claimed_and_the_store_stops(bench:
         await store.load("a")
 
 
+async def test_what_a_failed_sync_may_have_lost_is_written_again_by_the_next_store(bench: Bench) -> None:
+    store, disk = await bench.open()
+    epoch = await live(store)
+    disk.fail_sync = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(OutcomeUnknown):
+        await store.commit(note("a", "n", epoch))
+    old = {name for name in await disk.sizes() if name.startswith("journal.tail")}
+    store, disk = await bench.open()
+    new = {name for name in await disk.sizes() if name.startswith("journal.tail")}
+    assert not old & new, "a later sync of the old file proves nothing"
+    assert (await store.commit(note("a", "n", epoch))).first == 4
+    assert [row.seq for row in await everything(store)] == [1, 2, 3, 4]
+
+
+async def test_a_full_disk_can_be_opened_and_read(bench: Bench) -> None:
+    store, _ = await bench.open()
+    epoch = await live(store)
+    await store.commit(note("a", "n", epoch))
+    await bench.close()
+    disk = WeakDisk(bench.folder)
+    disk.fail_append, disk.room = OSError(errno.ENOSPC, "No space left on device"), 0
+    tables = LanceTables(bench.folder)
+    store = await DurableStore.open(disk, tables, new_id=lambda: "db-2", now=lambda: 1.0, tuning=STILL)
+    assert len((await store.load("a")).events) == 2
+    with pytest.raises(StorageFull):
+        await store.commit(note("a", "n2", epoch))
+    await store.close()
+    tables.close()
+    disk.close()
+
+
 async def test_a_full_disk_refuses_writes_and_stays_readable(bench: Bench) -> None:
     store, disk = await bench.open()
     epoch = await live(store)
