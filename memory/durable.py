@@ -281,7 +281,7 @@ class DurableStore:
 
     async def _open(self) -> None:
         found = await recover(self._disk, self._tables, database_id=self.database_id, tuning=self._tuning,
-                              distrust=self._distrust)
+                              again=self._opened is not None, distrust=self._distrust)
         self._distrust = False
         self.damage = await report(self._disk, found.damage, at=self._now())
         recent = RecentRows(self._tuning.cache_bytes)

@@ -84,15 +84,17 @@ async def identity(disk: Disk) -> dict[str, Any] | None:
     return known
 
 
-async def recover(disk: Disk, tables: Tables, *, database_id: str, tuning: Tuning, distrust: bool = False
+async def recover(disk: Disk, tables: Tables, *, database_id: str, tuning: Tuning, again: bool, distrust: bool
                   ) -> Recovered:
-    """Read a database. `distrust`: a sync of a table failed, so what it got lately is moved again.
+    """Read a database.
 
-    Raises DatabaseDamaged when no version of its tables can be read and the tail is no help.
+    `again`: this process wrote it, and no sync of the tail failed. `distrust`: a sync of a table did, so what it got
+    lately is moved again. Raises OSError, or DatabaseDamaged when no version of its tables can be read and the tail
+    is no help.
     """
     damage: list[Damage] = []
     tail = await read_tail(disk, damage)
-    await rewrite_tail(disk, tail)
+    await rewrite_tail(disk, tail, known_good=again)
     checkpoint = await _checkpoint(disk, database_id)
     found = await salvage(tables, tail, damage, distrust=distrust)
     unmoved = [found.unmoved[seq] for seq in sorted(found.unmoved)]

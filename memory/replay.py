@@ -56,19 +56,20 @@ async def read_tail(disk: Disk, damage: list[Damage]) -> OldTail:
     return tail
 
 
-async def rewrite_tail(disk: Disk, tail: OldTail) -> None:
+async def rewrite_tail(disk: Disk, tail: OldTail, *, known_good: bool) -> None:
     """Write what `tail` holds into one new file, sync it, delete the others.
 
-    On a full disk the old files stay and are synced as well as can be: what they hold must stay readable.
+    `known_good`: this very process wrote the old files, and no sync of them failed; so if there is no room for a new
+    one, they will do. Raises OSError, also for a full disk when the old files are not to be believed.
     """
     old, number = list(tail.files), tail.next_file
     if tail.records:
         try:
             await disk.append(tail_name(number), _file_of(_commits(tail)))
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
             await disk.delete(tail_name(number))
+            if error.errno != errno.ENOSPC or not known_good:
+                raise
             for name in map(tail_name, old):
                 await disk.sync(name)
             return

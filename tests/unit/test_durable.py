@@ -242,21 +242,20 @@ async def test_what_a_failed_sync_may_have_lost_is_written_again_by_the_next_sto
     assert [row.seq for row in await everything(store)] == [1, 2, 3, 4]
 
 
-async def test_a_full_disk_can_be_opened_and_read(bench: Bench) -> None:
+async def test_a_disk_without_any_room_is_not_opened_and_nothing_is_lost(bench: Bench) -> None:
     store, _ = await bench.open()
     epoch = await live(store)
     await store.commit(note("a", "n", epoch))
     await bench.close()
-    disk = WeakDisk(bench.folder)
-    disk.fail_append, disk.room = OSError(errno.ENOSPC, "No space left on device"), 0
-    tables = LanceTables(bench.folder)
-    store = await DurableStore.open(disk, tables, new_id=lambda: "db-2", now=lambda: 1.0, tuning=STILL)
-    assert len((await store.load("a")).events) == 2
+    disk, tables = WeakDisk(bench.folder), LanceTables(bench.folder)
+    disk.fail_append = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StorageFull):
-        await store.commit(note("a", "n2", epoch))
-    await store.close()
+        await DurableStore.open(disk, tables, new_id=lambda: "db-2", now=lambda: 1.0, tuning=STILL)
     tables.close()
     disk.close()
+    store, _ = await bench.open()
+    assert len((await store.load("a")).events) == 2
+    assert store.damage == []
 
 
 async def test_a_full_disk_refuses_writes_and_stays_readable(bench: Bench) -> None:
