@@ -181,6 +181,7 @@ class Tail:
     def start(self) -> None:
         """Begin to write what is put."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="tail")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Write what was put, then stop."""
@@ -257,6 +258,10 @@ class Tail:
             elif not waiter.done():
                 waiter.set_result(None)
         self._waiting = still
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:  # nobody may wait for ever
+            self._fail(WriteInterrupted(f"the tail's writer broke: {error!r}"))
 
     def _fail(self, error: SyncFailed | WriteInterrupted) -> None:
         self._failure = error

@@ -240,3 +240,17 @@ async def test_a_failed_sync_is_told_apart_from_a_failed_write(disk: SlowDisk, s
     tail.put(commit(1))
     with pytest.raises(SyncFailed):
         await tail.durable(1)
+
+
+async def test_a_listener_that_breaks_leaves_nobody_waiting(disk: SlowDisk) -> None:
+    def broken(seq: int) -> None:
+        raise ValueError(seq)
+
+    tail = Tail(disk, number=1, full={}, synced=0, rotate_bytes=1 << 20, on_failure=lambda error: None,
+                on_synced=broken)
+    tail.start()
+    tail.put(commit(1))
+    tail.put(commit(2))
+    waiting = asyncio.create_task(tail.durable(3))
+    with pytest.raises(WriteInterrupted):
+        await waiting
