@@ -129,7 +129,7 @@ class Chain:
             fresh = await self._tables.open(segment.table.name)
             if fresh.count < segment.verified:
                 raise TableUnreadable(f"{fresh.name} has lost rows: {fresh.count} of {segment.table.count}")
-            segment.table = fresh
+            segment.table, segment.verified, segment.synced = fresh, 0, False
 
     @property
     def wants_compaction(self) -> bool:
