@@ -37,7 +37,7 @@ class Plan:
     models: GatewaySettings
     #: environment variables for the gateway, with their values
     secrets: dict[str, str]
-    #: makes the pooled processes from references by name; None: the agents of this package
+    #: makes the pooled processes, given what `actors.host.make_process` is given; None: that
     process: Recipe | None = None
     #: types of agents beside the built-in ones
     agent_types: tuple[AgentType, ...] = ()
@@ -85,7 +85,7 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
             "database": str(plan.database), "database_id": plan.database_id, "directory": directory,
             "ray_address": plan.ray_address}), plan.node_id),
         DIRECTORY: (Recipe(module=module, function="make_directory", arguments={
-            "store": store, "process": plan.process or _agents(plan), "like": _like(plan), "live_cap": plan.live_cap,
+            "store": store, "process": _processes(plan), "like": _like(plan), "live_cap": plan.live_cap,
             "limits": plan.limits, "idle_s": plan.idle_s}), ""),
         MODELS: (Recipe(module=module, function="make_models", arguments={"settings": plan.models},
                         secrets=plan.secrets), ""),
@@ -96,8 +96,9 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
     }
 
 
-def _agents(plan: Plan) -> Recipe:
+def _processes(plan: Plan) -> Recipe:
     """The processes in which agents live."""
     names = (STORE, MODELS, BLOCKS, READER, SANDBOX)
-    return Recipe(module="repertory.actors.host", function="make_process", arguments={
-        **{name: reference(plan.database_id, name) for name in names}, "types": plan.agent_types})
+    given = plan.process or Recipe(module="repertory.actors.host", function="make_process")
+    return replace(given, arguments={
+        **{name: reference(plan.database_id, name) for name in names}, "types": plan.agent_types, **given.arguments})

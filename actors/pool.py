@@ -8,13 +8,16 @@ waits for its answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from repertory.actors.handles import Ref
-from repertory.errors import OutcomeUnknown, RepertoryError
+from repertory.errors import RepertoryError
+
+_log = logging.getLogger(__name__)
 
 #: seconds that a process may take to answer the question who it is, on a machine under load
 STATUS_S = 20.0
@@ -30,7 +33,7 @@ class Spawner(Protocol):
     """Starts and ends processes that carry an `AgentProcess`."""
 
     async def spawn(self) -> Ref:
-        """A new process that answers. Raises OutcomeUnknown when it does not come up."""
+        """A new process that answers. Raises RepertoryError when it does not come up."""
 
     async def kill(self, ref: Ref) -> None:
         """End a process, whatever it does. One that is dead already is no error."""
@@ -174,7 +177,8 @@ class Pool:
                 try:
                     ref = await self._spawner.spawn()
                     break
-                except OutcomeUnknown:
+                except RepertoryError as error:
+                    _log.warning("a process did not come up, the next try is in %g s: %s", pause, error)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, RETRY_LONGEST_S)
         finally:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from repertory.actors.handles import Ref
 from repertory.actors.shell import Launch, RayRef, Recipe, launch, named
-from repertory.errors import OutcomeUnknown
+from repertory.errors import RepertoryError
 from repertory.ids import IdSource
 
 PREFIX = "process-"
@@ -29,7 +29,7 @@ class RaySpawner:
         ref = launch(self._recipe, replace(self._like, name=name))
         try:
             await ref.call("status", timeout_s=SPAWN_S)
-        except OutcomeUnknown:
+        except RepertoryError:
             ref.kill()
             raise
         return ref
