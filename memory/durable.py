@@ -36,6 +36,8 @@ from repertory.memory.tail import SyncFailed, Tail, WriteInterrupted
 from repertory.memory.tuning import Tuning
 from repertory.memory.volatile import numbered, woken
 
+#: entries of an index that takes tenths of a second to pack
+_LARGE_INDEX = 100_000
 _T = TypeVar("_T")
 _log = logging.getLogger("repertory.store")
 
@@ -332,9 +334,11 @@ class DurableStore:
 
     async def _save(self, idle: bool) -> None:
         """Write a checkpoint, if enough rows have come since the last one. It waits until its rows are synced."""
-        state = self._state
-        due = self._tuning.checkpoint_rows // (10 if idle else 1)
-        if state.index.last_seq - state.checkpointed < due:
+        state, index = self._state, self._state.index
+        # packing stops everything, for a second when there are 100,000 agents: so as seldom as the index is large
+        size = len(index.heads) + len(index.ops) + len(index.agents) + len(index.runs)
+        due = max(self._tuning.checkpoint_rows, size if size > _LARGE_INDEX else 0) // (10 if idle else 1)
+        if index.last_seq - state.checkpointed < due:
             return
         upto, raw = state.index.last_seq, packed(state.index, state.used, database_id=self.database_id)
         await state.tail.durable(upto)

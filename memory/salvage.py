@@ -19,7 +19,8 @@ from repertory.memory.tables import Table, Tables, TableUnreadable
 
 #: versions of a damaged table that are read whole in search of the best one
 _CANDIDATES = 4
-#: tables at the chain's end that are read whole: both may have been written to last
+#: tables at the chain's end that are read whole: both may have been written to last (so are others that hold rows
+#: which the tail has, too: it keeps what is not safe elsewhere)
 _READ_WHOLE = 2
 
 
@@ -66,10 +67,9 @@ async def salvage(tables: Tables, tail: OldTail, damage: list[Damage], *, distru
         table = await newest_version(tables, name, damage)
         if table is not None:
             expected = found.segments[-1].last + 1 if found.segments else 1
-            if name in names[-_READ_WHOLE:]:
+            seen = await _head(table)
+            if name in names[-_READ_WHOLE:] or tail.records and seen.first + table.count > tail.first:
                 seen = await _best(tables, table, expected, tail, damage)
-            else:
-                seen = await _head(table)
             if seen.first or not seen.table.count:  # else not one row of it can be read
                 _link(found, seen, expected, tail, grows=name == names[-1])
     if not found.segments and 1 not in tail.records:

@@ -158,8 +158,10 @@ class Chain:
         """Rewrite the last table in few files, make sure of them, and only then delete old versions."""
         segment = self.segments[-1]
         await self.settle()
+        before, segment.verified, segment.synced = segment.verified, 0, False
         await segment.table.compact()
-        await self._settle_again(segment)
+        await self.settle()
+        segment.safe = before
         segment.appends, segment.compacted_bytes = 0, segment.bytes
         await segment.table.clean(keep_s=self._tuning.keep_s)
 
@@ -190,10 +192,13 @@ class Chain:
         for segment in self.segments:
             if segment.closed and not segment.finished:
                 segment.finished = True  # tried once: it is only for speed
-                version = segment.table.version
+                version, before = segment.table.version, (segment.verified, segment.synced)
+                segment.verified, segment.synced = 0, False
                 await segment.table.compact(close=True)
-                if segment.table.version != version:
-                    await self._settle_again(segment)
+                if segment.table.version == version:
+                    segment.verified, segment.synced = before
+                else:
+                    await self.settle()
                     await segment.table.clean(keep_s=self._tuning.keep_s)
 
     async def clean(self) -> None:
@@ -222,12 +227,6 @@ class Chain:
                 segment.synced = True
             if segment.closed:  # what it was before it was compacted for good is still there
                 segment.safe = segment.count
-
-    async def _settle_again(self, segment: Segment) -> None:
-        """The same for a version whose files are all new, though its rows are not."""
-        before, segment.verified, segment.synced = segment.verified, 0, False
-        await self.settle()
-        segment.safe = before
 
     # --- reading: at any time ---------------------------------------------------------------------------------------
 
