@@ -68,7 +68,7 @@ async def salvage(tables: Tables, tail: OldTail, damage: list[Damage], *, distru
         if table is not None:
             expected = found.segments[-1].last + 1 if found.segments else 1
             seen = await _head(table)
-            if name in names[-_READ_WHOLE:] or tail.records and seen.first + table.count > tail.first:
+            if name in names[-_READ_WHOLE:] or (tail.records and seen.first + table.count > tail.first):
                 seen = await _best(tables, table, expected, tail, damage)
             if seen.first or not seen.table.count:  # else not one row of it can be read
                 _link(found, seen, expected, tail, grows=name == names[-1])
