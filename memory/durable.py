@@ -72,6 +72,7 @@ class DurableStore:
         self._ready = asyncio.Event()
         self._stopped: StorageError | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._closing = False
         self._was_full = False
         #: a table's sync failed, and what it got lately has not been moved again
         self._distrust = False
@@ -185,6 +186,7 @@ class DurableStore:
         self._ready.clear()
         if self._reopening is not None:
             await asyncio.wait([self._reopening])
+        self._closing = True
         state = self._opened
         if state is not None:
             await state.tail.stop()
@@ -307,6 +309,8 @@ class DurableStore:
 
     def _failed(self, error: BaseException) -> None:
         """A write failed, or a table read back wrong: open anew; a failed sync cannot be helped."""
+        if self._closing:
+            return
         if isinstance(error, SyncFailed):
             self._stop(WriteFailed(f"a sync failed, the store must be restarted: {error}"))
         elif self._reopening is None or self._reopening.done():
