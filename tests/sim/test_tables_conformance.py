@@ -1,4 +1,4 @@
-"""The simulated Lance tables and the real ones pass the same suite, damage included, so that they cannot drift apart."""
+"""The simulated Lance tables and the real ones pass the same suite, damage included, so that they cannot drift."""
 
 import asyncio
 import random

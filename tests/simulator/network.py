@@ -77,6 +77,8 @@ class Network:
         #: pairs of process names that cannot hear each other now
         self._cuts: dict[tuple[str, str], float] = {}
         self.known: dict[str, SimRef] = {}
+        #: told of each answer before it is sent: (caller's name, method)
+        self.on_answer: Callable[[str, str], None] = lambda caller, method: None
         CURRENT[:] = [self]
 
     def ref(self, place: Process | Service, actor: str) -> SimRef:
@@ -138,6 +140,7 @@ class Network:
     def _answer(self, number: int, call: _Call, ok: bool, value: Any) -> None:
         if call.tell or not call.pending:
             return
+        self.on_answer(call.caller.name if call.caller else "", call.method)
         weather, rng, route = self.weather, self._rng, f"{call.actor}.{call.method}"
         if self._is_cut(call):
             self.trace.fault("partition", route, "the answer does not get through")

@@ -45,7 +45,7 @@ class Fault:
 
     number: int
     at: float
-    #: kill, kill soon, pause, cut, power, disk crash, disk full, agent kill, agent pause, zombie
+    #: see `faults.Misfortune`; those that begin with `agent` strike a pool process, the others a service or the disk
     kind: str
     #: which service or process
     target: str = ""
@@ -151,7 +151,8 @@ def _step(rng: random.Random, number: int, people: int) -> Step:
 
 def _fault(rng: random.Random, number: int) -> Fault:
     kind = rng.choice(["kill", "kill soon", "pause", "cut", "power", "disk crash", "disk full", "agent kill",
-                       "agent kill", "agent kill soon", "agent kill soon", "agent pause", "agent cut"])
+                       "zombie", "agent kill", "agent kill soon", "agent kill soon", "agent pause", "agent cut",
+                       "agent dies at a commit", "agent dies at a commit"])
     return Fault(
         number=number, at=round(rng.uniform(0.5, BUSY_S * 0.9), 3), kind=kind, target=rng.choice(_SERVICES),
         pick=rng.randrange(1, 120), for_s=round(rng.choice([0.5, 3.0, 12.0]) * rng.uniform(0.5, 1.5), 3),

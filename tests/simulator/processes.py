@@ -90,6 +90,12 @@ class Service:
         self.process = self.cluster.process(f"{self.name}#{self._incarnation}", self._build)
         self.cluster.trace.note(self.process.name, "starts")
 
+    def replace(self) -> Process | None:
+        """Start another incarnation although the present one lives: it was only thought to be dead. The old one."""
+        old, self.process = self.process, None
+        self.start()
+        return old
+
     def died(self) -> None:
         """Come back after a while."""
         delay = self.cluster.rng.uniform(*self._restart_s)
