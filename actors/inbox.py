@@ -41,18 +41,19 @@ class Inbox:
         if agent.lanes.resting:
             raise Moved("this agent is about to leave its process", agent_id=agent.id)
         arrival = agent.arrivals.by_op[op_id] = Arrival(envelope)
-        arrival.keeping = agent.spawn(self._keep(arrival, op_id))
         conversation_id = envelope.conversation_id
         free = (conversation_id not in agent.lanes.running and agent.arrivals.next_of(conversation_id) is None
                 and agent.state.conversation(conversation_id).turn is None)
         if free:
             agent.lanes.begin(conversation_id, arrival)
+        arrival.keeping = agent.spawn(self._keep(arrival, op_id))
         return arrival
 
     async def _keep(self, arrival: Arrival, op_id: str) -> Kept:
         """Write a caller's message into the inbox. Raises NotNext if it is not the next to be done."""
         agent = self._agent
         envelope = arrival.envelope
+        await asyncio.sleep(0)  # the request to the model leaves first: it is what the sender waits for
         try:
             async with self.lock:
                 done = await self.write(op_id, events.message(agent.id, envelope))
