@@ -1,115 +1,22 @@
-"""The gateway as an actor: one a node, so that agents hold neither SDKs nor keys.
-
-`ModelActor` is a shell around `Gateway`; it reads keys from the environment of its own process, at first use.
-`ModelsHandle` is what agents get.
-"""
+"""How agents reach the gateway of their node. The gateway itself is `actors.gateway`, and much heavier."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-import random
-from collections.abc import Mapping
 from typing import Any
 
 from repertory.actors.handles import Ref
-from repertory.errors import ModelTimeout, ModelUnavailable, OutcomeUnknown, RouteError
-from repertory.llm.budgets import BudgetCounter
-from repertory.llm.gateway import Gateway, ProviderFactory
+from repertory.errors import ModelTimeout, ModelUnavailable, OutcomeUnknown
 from repertory.llm.protocol import ModelAnswer, ModelRequest
-from repertory.llm.providers import provider_factories
-from repertory.llm.settings import GatewaySettings
 
 #: for the way there and back, on top of the request's own limit
 _GRACE_S = 15.0
 #: for the first question to a provider, whose SDK is imported then
 _OPEN_S = 60.0
-#: for a word with the counter of budgets, and before it is asked again when it did not answer
-_LEASE_S = 10.0
-_LEASE_AGAIN_S = 1.0
 #: before the same request is sent again to a gateway that may have been replaced
 _AGAIN_S = 0.2
-
-
-class ModelActor:
-    """The LLM gateway of a node."""
-
-    def __init__(
-        self,
-        settings: GatewaySettings | None = None,
-        *,
-        seed: int | None = None,
-        providers: Mapping[str, ProviderFactory] | None = None,
-        budgets: Ref | None = None,
-    ) -> None:
-        """Make one.
-
-        Args:
-            settings: which providers there are and how hard they may be driven.
-            seed: for the jitter of back-offs; None: by chance.
-            providers: instead of those of the settings (tests, the simulator).
-            budgets: a `BudgetActor`, where several gateways share the keys' limits; None: this is the only one.
-        """
-        settings = settings or GatewaySettings()
-        if providers is None:
-            providers = provider_factories(settings, os.environ)
-        self._budgets = budgets
-        lease = self._leased if budgets is not None else None
-        self._gateway = Gateway(providers, settings, chance=random.Random(seed), lease=lease)
-
-    async def answer(self, request: ModelRequest, stream: bool = False, caller: str = "") -> ModelAnswer:
-        """Ask the model; see `Gateway.answer`."""
-        return await self._gateway.answer(request, stream=stream, caller=caller)
-
-    async def deltas(self, request_id: str, after: int, wait_s: float) -> list[dict[str, Any]]:
-        """What of the answer has come since; see `Gateway.deltas`."""
-        return await self._gateway.deltas(request_id, after, wait_s)
-
-    async def cancel(self, request_id: str, caller: str = "") -> bool:
-        """Stop asking, unless someone else waits too; whether it was stopped."""
-        return self._gateway.cancel(request_id, caller)
-
-    async def context_window(self, handle: str) -> int:
-        """Tokens of a request and its answer together."""
-        return await self._gateway.context_window(handle)
-
-    async def status(self) -> dict[str, Any]:
-        """What is going on, as plain data; see `Gateway.status`."""
-        return self._gateway.status()
-
-    async def usage(self, agent_id: str) -> dict[str, int]:
-        """Tokens that one agent has used at this gateway."""
-        used = self._gateway.accounts.agent(agent_id)
-        return {
-            "input_tokens": used.input_tokens,
-            "output_tokens": used.output_tokens,
-            "cached_tokens": used.cached_tokens,
-            "requests": used.requests,
-        }
-
-    async def close(self) -> None:
-        """Stop everything."""
-        await self._gateway.close()
-
-    async def _leased(self, name: str, units: float) -> tuple[float, float]:
-        assert self._budgets is not None
-        try:
-            granted, wait_s = await self._budgets.call("lease", name, units, timeout_s=_LEASE_S)
-        except RouteError:
-            return 0.0, _LEASE_AGAIN_S  # a lease whose answer got lost counts as used
-        return granted, wait_s
-
-
-class BudgetActor:
-    """Keeps the limits of all keys for a cluster with several gateways; there is one."""
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._counter = BudgetCounter(settings.providers)
-
-    async def lease(self, name: str, units: float) -> tuple[float, float]:
-        """Hand out a portion; see `BudgetCounter.lease`."""
-        return self._counter.lease(name, units)
 
 
 class ModelsHandle:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.actors.directory import Directory
+from repertory.actors.gateway import ModelActor
 from repertory.actors.handles import StoreHandle
-from repertory.actors.models import ModelActor
 from repertory.actors.pool import PoolLimits
 from repertory.actors.reader import ReaderActor, open_index
 from repertory.actors.sandbox import SandboxActor

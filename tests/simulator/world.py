@@ -10,8 +10,8 @@ from typing import Any
 
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.actors.directory import Directory
+from repertory.actors.gateway import ModelActor
 from repertory.actors.handles import Ref, StoreHandle
-from repertory.actors.models import ModelActor
 from repertory.actors.pool import PoolLimits
 from repertory.actors.process import AgentProcess
 from repertory.errors import OutcomeUnknown, RepertoryError

@@ -12,7 +12,8 @@ from provider_conformance import NOTE, request, user
 from wire.openai_wire import OpenAIWire
 from wire.server import KEY, Cut, Drop, Hang, Refuse, Reply, WireServer
 
-from repertory.actors.models import BudgetActor, ModelActor, ModelsHandle
+from repertory.actors.gateway import BudgetActor, ModelActor
+from repertory.actors.models import ModelsHandle
 from repertory.errors import (
     AnswerInvalid,
     ContextTooLong,

@@ -14,9 +14,10 @@ from repertory.actors.blocks import CoordinatorHandle
 from repertory.actors.callers import AgentCaller
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.actors.directory import Directory
+from repertory.actors.gateway import ModelActor
 from repertory.actors.handles import DirectoryHandle, Ref
 from repertory.actors.local import LocalRef
-from repertory.actors.models import ModelActor, ModelsHandle
+from repertory.actors.models import ModelsHandle
 from repertory.actors.process import AgentProcess
 from repertory.actors.reader import ReaderActor, ReaderHandle
 from repertory.actors.sandbox import SandboxActor, SandboxHandle
