@@ -16,17 +16,19 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import parameter
+from ray._private import parameter, worker
 from ray._private.authentication import authentication_token_setup as token_setup
 
 from repertory.actors.shell import is_secret
 from repertory.errors import ConfigError, OutcomeUnknown
+
+_log = logging.getLogger(__name__)
 
 #: tries of starting Ray
 TRIES = 3
@@ -50,12 +52,25 @@ async def connect(address: str | None) -> bool:
             raise ConfigError(f"this program is in the Ray cluster {here}, and the database is run by {address}: "
                               "leave the first one (ray.shutdown), or use another program")
         return False
+    _keep_off_standard_output()
     if address is None:
         with _without_secrets():
             await asyncio.to_thread(_start)
     else:
         await asyncio.to_thread(_join, address)
     return True
+
+
+def _keep_off_standard_output() -> None:
+    """Ray prints what it has to say of other processes on our standard output, where it would spoil ours: log it."""
+    module: Any = worker
+    if hasattr(module, "print_to_stdstream"):
+        module.print_to_stdstream = _log_message
+
+
+def _log_message(message: Mapping[str, Any], **_options: Any) -> None:
+    for line in message["lines"]:
+        _log.info("%s: %s", message.get("pid", "ray"), line)
 
 
 def _join(address: str) -> None:
