@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from repertory.config import load_config
 from repertory.errors import ConfigError, DatabaseLocked, RepertoryError, StorageError
@@ -114,28 +114,28 @@ def _wait_for_line(answer: Any, process: subprocess.Popen[bytes]) -> dict[str, A
 async def _keep(database: Path, say: int) -> None:
     from repertory.api.opening import open
 
-    with (database / FILE_NAME).open("a+", encoding="utf-8") as file:
-        await _lock(file)
-        keeper = Keeper(pid=os.getpid(), started_at=time.time(), log=str((database / LOG_NAME).resolve()))
-        file.truncate(0)
-        json.dump(asdict(keeper), file)
-        file.flush()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open(database) as system:
-            if not system.started:
-                raise DatabaseLocked(
-                    f"another program runs {database} and ends it when it ends: commands join it as long as it lives; "
-                    "for a runtime that stays, say `up` when it has ended")
-            _say(say, ready=True, started_at=keeper.started_at)
-            await stop.wait()
+    # never closed: the lock goes with the process itself, after everything that Ray does at its end
+    fd = os.open(database / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    await _lock(fd)
+    keeper = Keeper(pid=os.getpid(), started_at=time.time(), log=str((database / LOG_NAME).resolve()))
+    os.ftruncate(fd, 0)
+    os.write(fd, json.dumps(asdict(keeper)).encode())
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open(database) as system:
+        if not system.started:
+            raise DatabaseLocked(
+                f"another program runs {database} and ends it when it ends: commands join it as long as it lives; "
+                "for a runtime that stays, say `up` when it has ended")
+        _say(say, ready=True, started_at=keeper.started_at)
+        await stop.wait()
 
 
-async def _lock(file: IO[str]) -> None:
+async def _lock(fd: int) -> None:
     for _ in range(_LOCK_TRIES):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             await asyncio.sleep(0.1)  # somebody may just be looking whether we are here
