@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from repertory.actors.handles import Ref, Route
 from repertory.actors.pool import Pool
+from repertory.actors.slots import Deaths, Slot, evictable
 from repertory.errors import AgentNotFound, CommitRefused, OutcomeUnknown, RepertoryError, RouteError, StorageError
 
 #: seconds until another look for an agent that has become idle (a parked turn does not tell): at first, at most
 LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S = 0.02, 0.5
-#: seconds in which a route that was just handed out may be used before its agent is put away again
-HANDED_OUT_S = 0.5
 #: errors of an activation that the next one may not meet; any other is told to whoever waits for the agent
 PASSING = (RouteError, StorageError, CommitRefused)
 #: seconds a busy agent that is being deleted gets to end its turn
@@ -30,37 +28,6 @@ DELETE_S = 2.0
 TURN_S = 30.0
 #: seconds that one activation may take (a long history, a machine under load)
 ADOPT_S = 60.0
-#: an agent whose process died rests before its next activation: 0, then this long, twice as long each time
-DIED_PAUSE_S, DIED_LONGEST_S = 0.5, 60.0
-#: seconds an agent must live for its earlier deaths to be forgotten
-HEALTHY_S = 60.0
-
-
-@dataclass(slots=True)
-class Slot:
-    """One of the places for live agents, and who has it."""
-
-    agent_id: str
-    state: Literal["starting", "live", "leaving"] = "starting"
-    process: Ref | None = None
-    epoch: int = 0
-    #: loop time at which it went live
-    since: float = 0.0
-    #: loop time at which a route to it was handed out last, to somebody who will call it
-    handed_out: float = 0.0
-    #: something came for it while it could not be told
-    nudged: bool = False
-    #: it was asked to leave after its turn
-    asked: bool = False
-
-
-@dataclass(slots=True)
-class Deaths:
-    """How often an agent's process has died of late."""
-
-    count: int = 0
-    #: loop time before which it is not activated again
-    until: float = 0.0
 
 
 class Activations:
@@ -102,7 +69,7 @@ class Activations:
     def route(self, agent_id: str) -> Route | None:
         """Where the agent is live, if it is."""
         slot = self._slots.get(agent_id)
-        return _route(slot) if slot is not None and slot.state == "live" else None
+        return slot.route if slot is not None and slot.state == "live" else None
 
     def wake(self, agent_id: str) -> None:
         """Something waits for the agent: nudge it if it is live, activate it if it has work."""
@@ -111,10 +78,7 @@ class Activations:
             if agent_id not in self._wanted:
                 self._run(self._want_if_work(agent_id))
         elif slot.state == "live" and slot.process is not None:
-            try:
-                slot.process.tell("call", agent_id, slot.epoch, "nudge", (), {})
-            except OutcomeUnknown:
-                self.lost(slot.process)
+            slot.process.tell("call", agent_id, slot.epoch, "nudge", (), {})
         else:
             slot.nudged = True
 
@@ -240,7 +204,7 @@ class Activations:
         """Tell those who wait for it, and tell it what came for it meanwhile."""
         slot.state, slot.asked = "live", False
         if (future := self._wanted.pop(slot.agent_id, None)) is not None and not future.done():
-            future.set_result(_route(slot))
+            future.set_result(slot.route)
         self._changed.set()
         if slot.nudged:
             slot.nudged = False
@@ -272,12 +236,8 @@ class Activations:
             pause = min(2 * pause, LOOK_AGAIN_LONGEST_S)
 
     def _evictable(self, known: list[tuple[Slot, dict[str, Any]]]) -> list[Slot]:
-        """The idle ones that may go, least recently used first."""
-        now = asyncio.get_running_loop().time()
-        idle = [(status["last_used"], slot) for slot, status in known
-                if status["idle"] and not slot.asked and not self._resident(slot.agent_id)
-                and (status["calls"] or now - slot.handed_out > HANDED_OUT_S)]
-        return [slot for _, slot in sorted(idle, key=lambda pair: pair[0])]
+        free = [(slot, status) for slot, status in known if not self._resident(slot.agent_id)]
+        return evictable(free, asyncio.get_running_loop().time())
 
     async def _statuses(self) -> list[tuple[Slot, dict[str, Any]]]:
         """What the processes of the live ones say, asked all at once; those that do not answer are lost."""
@@ -318,7 +278,7 @@ class Activations:
     async def _left(self, slot: Slot, process: Ref) -> None:
         """The agent is out of the process; both are free."""
         slot.state = "leaving"
-        if asyncio.get_running_loop().time() - slot.since > HEALTHY_S:
+        if slot.has_lived_well(asyncio.get_running_loop().time()):
             self._deaths.pop(slot.agent_id, None)
         await self.pool.give_back(process)
         self._free(slot)
@@ -328,12 +288,9 @@ class Activations:
     def _died(self, slot: Slot) -> None:
         """Its process is gone. The first time it is activated again at once, then after growing pauses."""
         loop = asyncio.get_running_loop()
-        deaths = self._deaths.setdefault(slot.agent_id, Deaths())
-        if slot.since and loop.time() - slot.since > HEALTHY_S:
-            deaths.count = 0
-        pause = 0.0 if deaths.count == 0 else min(DIED_PAUSE_S * 2 ** (deaths.count - 1), DIED_LONGEST_S)
-        deaths.count += 1
-        deaths.until = loop.time() + pause
+        if slot.has_lived_well(loop.time()):
+            self._deaths.pop(slot.agent_id, None)
+        pause = self._deaths.setdefault(slot.agent_id, Deaths()).another(loop.time())
         self._free(slot)
         if pause:
             loop.call_later(pause, self._pump)
@@ -364,11 +321,6 @@ class Activations:
         self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()
-
-
-def _route(slot: Slot) -> Route:
-    assert slot.process is not None
-    return Route(agent_id=slot.agent_id, process=slot.process, epoch=slot.epoch)
 
 
 def _heard(future: asyncio.Future[Route]) -> None:

@@ -114,6 +114,9 @@ def _start_alone() -> None:
             if not left:
                 raise OutcomeUnknown(f"Ray did not start: {error}") from error
         else:
+            # Ray writes the key to this cluster for all to read
+            with suppress(OSError):
+                (Path.home() / ".ray" / "auth_token").chmod(0o600)
             return
 
 

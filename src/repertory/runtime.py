@@ -173,7 +173,7 @@ async def _living(folder: Path) -> Holder | None:
 def _plan(folder: Path, database_id: str, config: Config, *, private: bool) -> Plan:
     context = ray.get_runtime_context()
     settings = gateway_settings(config.providers)
-    limits = PoolLimits(memory_bytes=HEAVY_BYTES)
+    limits = PoolLimits(memory_bytes=HEAVY_BYTES, starting=max(2, os.cpu_count() or 2))
     if config.runtime.warm is not None:
         limits = replace(limits, spare=config.runtime.warm)
     return Plan(
