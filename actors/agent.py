@@ -54,6 +54,7 @@ class Agent:
         self.memory = asyncio.Lock()
         #: what the provider counts over what we estimate, at least 1
         self.token_ratio = 1.0
+        self._nudged = False
         self.last_used = surroundings.now()
         self.epoch = 0
         self._events_since_snapshot = 0
@@ -128,9 +129,16 @@ class Agent:
         return Outcome(run_id=envelope.run_id, agent_id=self.id, status="running")
 
     async def nudge(self) -> None:
-        """Look into the inbox: others have written to it."""
-        async with self.inbox.lock:
-            await self.inbox.fetch()
+        """Look into the inbox: others have written to it. Many at once are one look."""
+        if self._nudged:
+            return  # the look that is about to begin will see it
+        self._nudged = True
+        try:
+            async with self.inbox.lock:
+                self._nudged = False
+                await self.inbox.fetch()
+        finally:
+            self._nudged = False
         self.lanes.begin_all()
         await self.inbox.end_unbegun()
         await self.inbox.tidy()

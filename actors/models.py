@@ -27,6 +27,8 @@ class ModelsHandle:
         self._calls = itertools.count()
         #: under which name this handle waits for an answer, by request id
         self._callers: dict[str, str] = {}
+        #: by model handle; they do not change while a gateway runs
+        self._windows: dict[str, int] = {}
 
     async def answer(self, request: ModelRequest, *, stream: bool = False) -> ModelAnswer:
         """Ask the model.
@@ -79,6 +81,8 @@ class ModelsHandle:
         return stopped
 
     async def context_window(self, handle: str) -> int:
-        """Tokens of a request and its answer together. Raises ConfigError for an unknown provider."""
-        window: int = await self._ref.call("context_window", handle, timeout_s=_OPEN_S)
+        """Tokens of a request and its answer together, asked once. Raises ConfigError for an unknown provider."""
+        window = self._windows.get(handle)
+        if window is None:
+            window = self._windows[handle] = int(await self._ref.call("context_window", handle, timeout_s=_OPEN_S))
         return window
