@@ -67,10 +67,12 @@ async def growth(run: Run) -> list[report.Line]:
     return verdicts.growth_lines(seen.seen, few, many)
 
 
-async def measure(run: Run, parts: list[str]) -> list[report.Line]:
-    """The lines of the chosen parts."""
+async def measure(run: Run, parts: list[str], made: report.Report, out: Path) -> None:
+    """The lines of the chosen parts; what one part has shown is kept before the next begins."""
     work = {"duel": duel, "errands": errands, "growth": growth}
-    return [line for part in parts for line in await work[part](run)]
+    for part in parts:
+        made.lines += await work[part](run)
+        made.keep(out)
 
 
 def arguments() -> argparse.Namespace:
@@ -89,12 +91,12 @@ def main() -> None:
     facts = machine.facts()
     if python is not None:
         facts["versions"] |= peer.versions(python)
+    made = report.Report(name="core", title="Repertory, against the floor and what one would use instead", facts=facts,
+                         rounds=rounds)
+    made.notes.append("No HTTP anywhere; `scripts/bench_floor` says what HTTP adds to the floor.")
     with mock_model.running() as model, cluster.work_folder(options.ROOT) as folder, cluster.local_ray():
         run = Run(model=model, folder=folder, python=python, rounds=rounds, quick=chosen.quick)
-        lines = asyncio.run(measure(run, chosen.only or list(PARTS)))
-    made = report.Report(name="core", title="Repertory, against the floor and what one would use instead", facts=facts,
-                         rounds=rounds, lines=lines)
-    made.notes.append("No HTTP anywhere; `scripts/bench_floor` says what HTTP adds to the floor.")
+        asyncio.run(measure(run, chosen.only or list(PARTS), made, chosen.out))
     report.deliver(made, chosen.out, chosen.json)
 
 

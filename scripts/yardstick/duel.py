@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ LONG = 150
 EDGE = 20
 #: what the first message after a change of subject costs more (caches, connections) is nobody's
 WARM_UP = 5
+#: as many messages at once as a broadcast to ten has
+TEN = 10
 
 Seen = dict[str, list[float]]
 
@@ -65,6 +68,9 @@ class Duel:
         self._model.set(latency_ms=0)
         await timing.each_ms(lambda _: floor.send(0, "hello"), WARM_UP)
         self._keep("floor", await timing.each_ms(lambda i: floor.send(0, f"hello number {i}"), self._amount.long))
+        tens = await timing.each_ms(
+            lambda _: asyncio.gather(*(floor.send(number, "hello") for number in range(TEN))), 5)
+        self.seen["floor ten"].append(timing.percentile(tens, 50))
         await self._crowds(floor, "floor")
 
     async def _floor_shared(self, floor: Floor) -> None:

@@ -102,10 +102,11 @@ class Errands:
                 await asyncio.sleep(0.2)
 
     async def _broadcast(self, size: int) -> None:
+        await self._core.people(size)
         tag = f"chorus-{size}"
-        members = await self._core.system.agents([tag])
-        while len(members) < size:
-            members.append(await self._core.create(tags=[tag]))
+        if not await self._core.system.agents([tag]):
+            for agent in self._core.agents[:size]:
+                await agent.retag([*agent.tags, tag])
         await self._core.system.broadcast("hello", match_all=[tag])  # all of them are live then
         taken = []
         for _ in range(5):

@@ -13,6 +13,8 @@ from yardstick.mock_model import MockModel
 
 #: agents that are created in one request to the directory
 BATCH = 500
+#: tokens of the old agents' windows: both are full, so that what differs is what lies behind them
+WINDOW = 2_000
 
 
 class Growth:
@@ -31,7 +33,7 @@ class Growth:
         for name, count in (("small", few), ("large", many)):
             core = self._systems[name]
             before = machine.folder_bytes(core.database)
-            self._old[name] = await core.create()
+            self._old[name] = await core.create(context_window=WINDOW)
             for index in range(count):
                 await self._old[name].send(f"hello number {index}")
             await asyncio.sleep(5)  # what is written behind the commits belongs to them

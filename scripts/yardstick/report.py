@@ -66,6 +66,8 @@ class Report:
     lines: list[Line] = field(default_factory=list)
     #: sentences below the table
     notes: list[str] = field(default_factory=list)
+    #: names its files
+    begun: str = field(default_factory=lambda: time.strftime("%Y%m%d-%H%M%S"))
 
     def plain(self) -> dict[str, Any]:
         """As plain data."""
@@ -90,9 +92,9 @@ class Report:
                       f"{known['sync_ms']} ms, load before {known['load_before'][0]}", style="dim")
 
     def keep(self, folder: Path) -> Path:
-        """Write JSON, PNG and SVG into `folder`; the path of the JSON."""
+        """Write JSON, PNG and SVG into `folder`, again whenever there is more; the path of the JSON."""
         folder.mkdir(exist_ok=True)
-        path = folder / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+        path = folder / f"{self.name}-{self.begun}.json"
         path.write_text(json.dumps(self.plain(), indent=1, ensure_ascii=False) + "\n")
         plot(self, path)
         return path

@@ -31,6 +31,8 @@ def duel_lines(seen: Seen, long: int) -> list[Line]:
         _row("the same to a memgpt agent (memory, 6 tools), p50", "ms", seen["memgpt p50"], seen["floor p50"],
              at_most(1.5, "floor")),
     ]
+    lines.append(Line(name="floor without HTTP: 10 messages at once", unit="ms", value=spread(seen["floor ten"]),
+                      ratio=ratios(seen["floor ten"], seen["floor p50"]), note="× floor's one message"))
     if seen["peer early p50"]:
         late = f"messages {long - EDGE + 1}-{long}"
         for stretch, limit, which in (("early", 1.2, f"messages 1-{EDGE}"), ("late", 0.3, late)):
