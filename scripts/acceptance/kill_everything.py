@@ -14,6 +14,8 @@ from typing import Any
 import _histories
 from _killing import Marked
 
+from repertory.cli.records import opened
+
 ROUNDS, AGENTS, EACH = 10, 6, 40
 #: a start, and a whole round, on a machine under load
 START_S, FINISH_S = 300.0, 600.0
@@ -68,7 +70,9 @@ def run(scale: float) -> dict[str, Any]:
         killed = sum(one_round(database, number, acked) for number in range(rounds))
         statuses = finish(database, list(acked.values()))
         assert statuses == ["completed"] * len(acked), f"not all were done: {Counter(statuses)}"
-        histories, _ = _histories.read(database, "none")
+        with opened(database) as records:
+            histories = {name: records.messages(name, conversation_id="default", limit=100_000)
+                         for name in (agent["name"] for agent in records.index.list_agents())}
     seen = Counter(message.text.split(" ")[0] for history in histories.values() for message in history
                    if message.role == "user" and message.text.startswith("order-"))
     wrong = {number: seen[f"order-{number}"] for number in acked if seen[f"order-{number}"] != 1}
