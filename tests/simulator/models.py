@@ -171,6 +171,7 @@ def _final(names: set[str], text: str, serial: int) -> tuple[list[ToolCall], str
 def _call(op: Op, task: Order, serial: int, number: int, request: ModelRequest) -> ToolCall | None:
     """The tool call that carries out `op`; every line that it writes is its own."""
     line = f"<{task.token}/{op.verb}/{serial}.{number}>"
+    inner = op.message.text if op.message is not None else ""
     arguments: dict[str, Any]
     match op.verb:
         case "append":
@@ -179,13 +180,13 @@ def _call(op: Op, task: Order, serial: int, number: int, request: ModelRequest) 
             name, arguments = "memory_insert", {"label": op.arguments[0], "new_string": line, "insert_line": 0}
         case "ask":
             name = "send_message_to_agent_and_wait_for_reply"
-            arguments = {"other_agent_id": op.arguments[0], "message": str(op.message)}
+            arguments = {"other_agent_id": op.arguments[0], "message": inner}
         case "post":
             name = "send_message_to_agent_async"
-            arguments = {"other_agent_id": op.arguments[0], "message": str(op.message)}
+            arguments = {"other_agent_id": op.arguments[0], "message": inner}
         case "cast":
             name = "send_message_to_agents_matching_tags"
-            arguments = {"match_all": [op.arguments[0]], "match_some": [], "message": str(op.message)}
+            arguments = {"match_all": [op.arguments[0]], "match_some": [], "message": inner}
         case "keep":
             name, arguments = "archival_memory_insert", {"content": line, "tags": [task.token]}
         case "chore":

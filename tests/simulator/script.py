@@ -1,8 +1,9 @@
 """What a simulated person asks for: a little language that the simulated model carries out step by step.
 
-``#m12(append,notes;ask,agent-1,#m12.1(say);post,agent-2,#m12.2(say))`` is message `m12`: append a line to block
+``[[#m12(append,notes;ask,agent-1,#m12.1(say);post,agent-2,#m12.2(say))]]`` is message `m12`: append a line to block
 `notes`, then ask agent-1 and wait, then write to agent-2, then answer ``re:m12``. ``a+b`` calls both at once. There
-are no quotes or braces in it, so it survives whatever a system wraps around a message.
+are no quotes or braces in it, so it survives whatever a system wraps around a message; one that was shortened to fit
+a window is no message, and is answered ``re:nothing``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Order:
     def __str__(self) -> str:
         return f"#{self.token}({';'.join('+'.join(map(str, step)) for step in self.steps)})"
 
+    @property
+    def text(self) -> str:
+        """What is sent."""
+        return f"[[{self}]]"
+
     def inner(self) -> list[Order]:
         """All messages inside this one, at any depth."""
         found: list[Order] = []
@@ -53,14 +59,14 @@ def order(token: str, *steps: Op | tuple[Op, ...]) -> Order:
 
 def find(text: str) -> Order | None:
     """The first order in a text; None if there is none that is whole."""
-    match = _TOKEN.search(text)
-    if match is None:
+    start = text.find("[[#")
+    if start < 0:
         return None
     try:
-        found, _ = _parse(text, match.start())
+        found, end = _parse(text, start + 2)
     except (IndexError, ValueError):
         return None  # a text that was cut off somewhere: the model makes nothing of it
-    return found
+    return found if text.startswith("]]", end) else None
 
 
 def _parse(text: str, at: int) -> tuple[Order, int]:

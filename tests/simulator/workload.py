@@ -63,15 +63,15 @@ class Person:
 
     async def _ask(self, step: Step) -> None:
         sent = self._prepared(step, f"m{step.number}")
-        await self._asked(sent, str(self._order(step, sent)), tries=TRIES if step.keyed else 1)
+        await self._asked(sent, self._order(step, sent).text, tries=TRIES if step.keyed else 1)
         if not step.keyed and sent.outcome is None:
             again = self._prepared(step, f"m{step.number}r")
-            await self._asked(again, str(self._order(step, again)), tries=1)
+            await self._asked(again, self._order(step, again).text, tries=1)
 
     async def tell(self, sent: Sent, what: Order) -> None:
         """Send a message and wait for its answer."""
         self._ledger.sent.append(sent)
-        await self._asked(sent, str(what), tries=TRIES)
+        await self._asked(sent, what.text, tries=TRIES)
 
     async def _asked(self, sent: Sent, text: str, *, tries: int) -> None:
         envelope = self._envelope(sent, text)
@@ -91,7 +91,7 @@ class Person:
 
     async def _post(self, step: Step) -> None:
         sent = self._prepared(step, f"m{step.number}")
-        await self._posted(sent, str(self._order(step, sent)), TRIES if step.keyed else 1)
+        await self._posted(sent, self._order(step, sent).text, TRIES if step.keyed else 1)
 
     async def _posted(self, sent: Sent, text: str, tries: int = TRIES) -> None:
         envelope = self._envelope(sent, text)
@@ -111,7 +111,7 @@ class Person:
     async def _burst(self, step: Step) -> None:
         for number in range(4):
             sent = self._prepared(step, f"m{step.number}.{'abcd'[number]}")
-            await self._posted(sent, str(order(sent.token)))
+            await self._posted(sent, order(sent.token).text)
             if not sent.acknowledged:
                 return
 
@@ -119,13 +119,13 @@ class Person:
         found = await self.directory.list(match_all=(f"tag{step.agent % 2}",))
         await asyncio.gather(*(
             self._asked(self._prepared(step, f"m{step.number}.{number}", agent["id"]),
-                        f"#m{step.number}.{number}()", tries=TRIES)
+                        order(f"m{step.number}.{number}").text, tries=TRIES)
             for number, agent in enumerate(found)
         ))
 
     async def _cancel(self, step: Step) -> None:
         sent = self._prepared(step, f"m{step.number}")
-        asking = asyncio.create_task(self._asked(sent, str(self._order(step, sent)), tries=TRIES))
+        asking = asyncio.create_task(self._asked(sent, self._order(step, sent).text, tries=TRIES))
         await asyncio.sleep(random.Random(step.salt).choice([0.0, 0.01, 0.2, 1.0, 4.0]))
         sent.cancelled = True
         try:
