@@ -43,4 +43,5 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment() -> None:
 
 def test_a_growing_journal_is_measured() -> None:
     result = journal_growth.run(0.01)
-    assert result["after"]["commits"] > result["before"]["commits"]
+    assert result["commits"]["large"] > result["commits"]["small"]
+    assert result["live_mb"] > 0
