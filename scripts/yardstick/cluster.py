@@ -18,6 +18,9 @@ OBJECT_STORE_BYTES = 200 * 2**20
 def local_ray() -> Iterator[None]:
     """Ray on this machine, without dashboard and without a word on standard output."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray starts its workers with a niceness of 15: on a machine that does anything else, the peer (a plain process)
+    # would get the processor first, and we would compare schedulers
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
              object_store_memory=OBJECT_STORE_BYTES, configure_logging=False)
     try:
