@@ -37,6 +37,8 @@ class Plan:
     models: GatewaySettings
     #: environment variables for the gateway, with their values
     secrets: dict[str, str]
+    #: what makes vectors of texts, by its name in the settings
+    embedder: str = "none"
     #: makes the pooled processes, given what `actors.host.make_process` is given; None: that
     process: Recipe | None = None
     #: types of agents beside the built-in ones
@@ -83,7 +85,7 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
     return {
         STORE: (Recipe(module="repertory.actors.store", function="make_store", arguments={
             "database": str(plan.database), "database_id": plan.database_id, "directory": directory,
-            "ray_address": plan.ray_address}), plan.node_id),
+            "ray_address": plan.ray_address, "embedder": plan.embedder}), plan.node_id),
         DIRECTORY: (Recipe(module=module, function="make_directory", arguments={
             "store": store, "process": _processes(plan), "like": _like(plan), "live_cap": plan.live_cap,
             "limits": plan.limits, "idle_s": plan.idle_s}), ""),
@@ -91,7 +93,7 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
                         secrets=plan.secrets), ""),
         BLOCKS: (Recipe(module=module, function="make_coordinator", arguments={"store": store}), ""),
         READER: (Recipe(module=module, function="make_reader", arguments={
-            "store": store, "database": str(plan.database)}), plan.node_id),
+            "store": store, "database": str(plan.database), "embedder": plan.embedder}), plan.node_id),
         SANDBOX: (Recipe(module=module, function="make_sandbox"), ""),
     }
 

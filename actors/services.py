@@ -16,6 +16,7 @@ from repertory.actors.shell import Launch, RayRef, Recipe
 from repertory.actors.spawner import RaySpawner
 from repertory.ids import IdSource
 from repertory.llm.settings import GatewaySettings
+from repertory.memory.embeddings import embedder_named
 
 
 async def make_directory(store: RayRef, process: Recipe, like: Launch, live_cap: int, limits: PoolLimits,
@@ -38,9 +39,10 @@ async def make_coordinator(store: RayRef) -> BlockCoordinator:
     return BlockCoordinator(StoreHandle(store), IdSource())
 
 
-async def make_reader(store: RayRef, database: str) -> ReaderActor:
-    """A reader of the database in that folder, on the same machine."""
-    return ReaderActor(StoreHandle(store), open_index(Path(database), None))
+async def make_reader(store: RayRef, database: str, embedder: str) -> ReaderActor:
+    """A reader of the database in that folder, on the same machine. `embedder`: the store's, by its name."""
+    vectors = embedder_named(embedder)
+    return ReaderActor(StoreHandle(store), open_index(Path(database), vectors), embedder=vectors)
 
 
 async def make_sandbox() -> SandboxActor:

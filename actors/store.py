@@ -11,6 +11,7 @@ from repertory.actors.shell import RayRef
 from repertory.errors import DatabaseLocked, StorageError
 from repertory.memory.disk import LocalDisk
 from repertory.memory.durable import DurableStore
+from repertory.memory.embeddings import embedder_named
 from repertory.memory.lancetables import LanceTables
 from repertory.memory.lock import DatabaseLock
 from repertory.memory.projections import FOLDER, Projections
@@ -39,8 +40,9 @@ class StoreActor:
         await self._store.close()
 
 
-async def make_store(database: str, database_id: str, directory: RayRef, ray_address: str) -> StoreActor:
-    """Open the database in that folder; a new one gets `database_id`.
+async def make_store(database: str, database_id: str, directory: RayRef, ray_address: str, embedder: str
+                     ) -> StoreActor:
+    """Open the database in that folder; a new one gets `database_id`. `embedder`: its name in the settings.
 
     Raises DatabaseLocked, DatabaseDamaged, StorageFull.
     """
@@ -54,7 +56,10 @@ async def make_store(database: str, database_id: str, directory: RayRef, ray_add
     except StorageError:
         lock.release()
         raise
-    projector = Projector(Projections(folder / FOLDER, database_id=store.database_id), store)
+    vectors = embedder_named(embedder)
+    tables = Projections(folder / FOLDER, database_id=store.database_id, embedder=vectors.name if vectors else "",
+                         vector_size=vectors.size if vectors else 0)
+    projector = Projector(tables, store, embedder=vectors)
     projector.start()
     return StoreActor(store, projector)
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from repertory.errors import ConfigError
 from repertory.memory.terms import terms
 
 #: a word counts this much, one of its three-letter parts this much
@@ -55,6 +56,15 @@ class HashedWords:
             vector[(digest >> 8) % self.size] += weight if digest & 1 << 31 else -weight
         length = math.sqrt(sum(value * value for value in vector))
         return [value / length for value in vector] if length else vector
+
+
+def embedder_named(name: str) -> Embedder | None:
+    """The embedder of that name in the settings; None for `none`. Raises ConfigError for another."""
+    if name == "none":
+        return None
+    if name == "hashed-words":
+        return HashedWords()
+    raise ConfigError(f"there is no embedder {name!r}; there are: none, hashed-words")
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:

@@ -38,6 +38,14 @@ class RuntimeConfig(_Section):
     address: str | None = None
 
 
+class MemoryConfig(_Section):
+    """How memory is searched."""
+
+    #: what makes vectors of texts, for search by likeness beside search by words: `hashed-words` needs no model and
+    #: no network, and finds texts that share words and parts of words
+    embedder: Literal["none", "hashed-words"] = "none"
+
+
 class ProviderConfig(_Section):
     """A provider of models; see `llm.settings.ProviderSettings` for the fields."""
 
@@ -58,6 +66,7 @@ class Config(_Section):
     """All settings."""
 
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
     #: by name, the first part of the handles of its models; those that exist anyway can be changed here
     providers: dict[str, ProviderConfig] = Field(default_factory=dict)
 

@@ -179,7 +179,7 @@ def _plan(folder: Path, database_id: str, config: Config, *, private: bool) -> P
     return Plan(
         database=folder, database_id=database_id, ray_address=context.gcs_address, node_id=context.get_node_id(),
         private=private, live_cap=config.runtime.live_cap or _live_cap(), limits=limits, idle_s=config.runtime.idle_s,
-        models=settings, secrets=_secrets(settings),
+        models=settings, secrets=_secrets(settings), embedder=config.memory.embedder,
     )
 
 

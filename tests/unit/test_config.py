@@ -56,3 +56,10 @@ def test_a_key_never_shows_itself(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load_config(tmp_path, {"providers": {"mine": {"kind": "openai", "key": ["sk-secret"]}}})
     assert "sk-secret" not in str(refusal.value)
+
+
+def test_the_embedder_is_chosen_by_name_and_another_is_refused(tmp_path):
+    assert load_config(tmp_path, {}, {}).memory.embedder == "none"
+    assert load_config(tmp_path, {"memory": {"embedder": "hashed-words"}}, {}).memory.embedder == "hashed-words"
+    with pytest.raises(ConfigError, match=r"memory\.embedder"):
+        load_config(tmp_path, {"memory": {"embedder": "oracle"}}, {})
