@@ -68,13 +68,12 @@ class Duel:
         self._model.set(latency_ms=0)
         await timing.each_ms(lambda _: floor.send(0, "hello"), WARM_UP)
         self._keep("floor", await timing.each_ms(lambda i: floor.send(0, f"hello number {i}"), self._amount.long))
-        tens = await timing.each_ms(
-            lambda _: asyncio.gather(*(floor.send(number, "hello") for number in range(TEN))), 5)
-        self.seen["floor ten"].append(timing.percentile(tens, 50))
         await self._crowds(floor, "floor")
+        await self._ten(floor, "floor")
 
     async def _floor_shared(self, floor: Floor) -> None:
         await self._crowds(floor, "shared")
+        await self._ten(floor, "shared")
 
     async def _core(self, core: Core) -> None:
         self._model.set(latency_ms=0)
@@ -87,6 +86,7 @@ class Duel:
             self._keep(f"{key} late", taken[-EDGE:])
             self._keep(key, taken)
         await self._crowds(core, "core")
+        await self._ten(core, "core")
 
     async def _peer(self, peer: Peer, number: int) -> None:
         self._model.set(latency_ms=0)
@@ -106,3 +106,10 @@ class Duel:
             self._model.set(latency_ms=latency)
             found = await subject.at_once(AGENTS, each)
             self.seen[f"{key} crowd {latency}"].append(found.messages_per_s)
+
+    async def _ten(self, subject: Floor | Core, key: str) -> None:
+        """Ten messages at once to ten agents: what a broadcast to them comes to, and cannot be under."""
+        self._model.set(latency_ms=0)
+        taken = await timing.each_ms(
+            lambda _: asyncio.gather(*(subject.send(number, "hello") for number in range(TEN))), 7)
+        self.seen[f"{key} ten"].append(timing.percentile(taken, 50))

@@ -31,8 +31,15 @@ def duel_lines(seen: Seen, long: int) -> list[Line]:
         _row("the same to a memgpt agent (memory, 6 tools), p50", "ms", seen["memgpt p50"], seen["floor p50"],
              at_most(1.5, "floor")),
     ]
-    lines.append(Line(name="floor without HTTP: 10 messages at once", unit="ms", value=spread(seen["floor ten"]),
-                      ratio=ratios(seen["floor ten"], seen["floor p50"]), note="× floor's one message"))
+    ten = "10 messages at once to 10 agents"
+    lines += [
+        Line(name=f"floor without HTTP: {ten}", unit="ms", value=spread(seen["floor ten"]),
+             ratio=ratios(seen["floor ten"], seen["floor p50"]), note="× floor's one message"),
+        Line(name=f"floor without HTTP, appends shared: {ten}", unit="ms", value=spread(seen["shared ten"]),
+             ratio=ratios(seen["shared ten"], seen["floor p50"]), note="× floor's one message"),
+        Line(name=ten, unit="ms", value=spread(seen["core ten"]),
+             ratio=ratios(seen["core ten"], seen["core p50"]), note="× one message"),
+    ]
     if seen["peer early p50"]:
         late = f"messages {long - EDGE + 1}-{long}"
         for stretch, limit, which in (("early", 1.2, f"messages 1-{EDGE}"), ("late", 0.3, late)):
