@@ -34,12 +34,16 @@ class Activations:
     """Gives each agent that is wanted a process, within the cap."""
 
     def __init__(self, cap: int, *, resident: Callable[[str], bool],
-                 has_work: Callable[[str], Awaitable[bool]]) -> None:
-        """`cap` agents may be live; `resident(agent_id)` are not put away; `has_work` asks the store."""
+                 has_work: Callable[[str], Awaitable[bool]], oldest_run: Callable[[str], Awaitable[str]]) -> None:
+        """`cap` agents may be live; `resident(agent_id)` are not put away.
+
+        `has_work` and `oldest_run` (the oldest one of an agent that is not over; empty: none) ask the store.
+        """
         self.pool: Pool
         self._cap = cap
         self._resident = resident
         self._has_work = has_work
+        self._oldest_run = oldest_run
         self._slots: dict[str, Slot] = {}
         #: who wants to be live, in order; a future for those who wait for it
         self._wanted: dict[str, asyncio.Future[Route]] = {}
@@ -286,16 +290,23 @@ class Activations:
             self._run(self._want_if_work(slot.agent_id))
 
     def _died(self, slot: Slot) -> None:
-        """Its process is gone. The first time it is activated again at once, then after growing pauses."""
+        """Its process is gone. It is activated again at once; if the same work kills it again, after growing pauses."""
         loop = asyncio.get_running_loop()
         if slot.has_lived_well(loop.time()):
             self._deaths.pop(slot.agent_id, None)
         pause = self._deaths.setdefault(slot.agent_id, Deaths()).another(loop.time())
         self._free(slot)
+        self._run(self._forgive(slot.agent_id))
         if pause:
             loop.call_later(pause, self._pump)
         if slot.agent_id not in self._barred:
             self._run(self._want_if_work(slot.agent_id))
+
+    async def _forgive(self, agent_id: str) -> None:
+        run_id = await self._oldest_run(agent_id)
+        deaths = self._deaths.get(agent_id)
+        if deaths is not None and deaths.forgive(run_id, asyncio.get_running_loop().time()):
+            self._pump()
 
     def _free(self, slot: Slot) -> None:
         if self._slots.get(slot.agent_id) is slot:

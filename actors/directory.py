@@ -43,7 +43,8 @@ class Directory:
         self._epoch = UNFENCED
         self._registry = Registry()
         self._outdated = True
-        self._activations = Activations(live_cap, resident=self._is_resident, has_work=self._has_work)
+        self._activations = Activations(live_cap, resident=self._is_resident, has_work=self._has_work,
+                                        oldest_run=self._oldest_run)
         self._pool = Pool(spawner, limits or PoolLimits(), on_death=self._activations.lost)
         self._activations.pool = self._pool
         self._pulling: asyncio.Task[None] | None = None
@@ -230,6 +231,11 @@ class Directory:
     async def _has_work(self, agent_id: str) -> bool:
         has: bool = await self._store.ask("has_work", agent_id=agent_id, now=self._now())
         return has
+
+    async def _oldest_run(self, agent_id: str) -> str:
+        """The agent's oldest run that is not over; empty if there is none."""
+        runs = await self._store.ask("runs", agent_id=agent_id, active=True, limit=1_000)
+        return str(runs[-1]["run_id"]) if runs else ""
 
     def _is_resident(self, agent_id: str) -> bool:
         return agent_id in self._registry and self._registry.get(agent_id).resident

@@ -14,7 +14,7 @@ from repertory.actors.models import ModelsHandle
 from repertory.actors.process import AgentProcess
 from repertory.actors.reader import ReaderHandle
 from repertory.actors.sandbox import SandboxHandle
-from repertory.actors.shell import RayRef, entitle
+from repertory.actors.shell import RayRef
 from repertory.actors.surroundings import Surroundings
 from repertory.ids import IdSource
 from repertory.memory.agent_types import AgentType, with_types
@@ -34,12 +34,7 @@ async def make_process(store: RayRef, models: RayRef, blocks: RayRef, reader: Ra
     gc.collect()
     gc.freeze()
     return AgentProcess(lambda agent_id: Agent(agent_id, surroundings), memory_bytes=resident_bytes,
-                        collect=gc.collect, show=_show)
-
-
-def _show(agent_id: str) -> None:
-    """Let `ps`, and whoever else lists processes, say whose this one is."""
-    entitle(agent_id or "idle agent process")
+                        collect=gc.collect)
 
 
 def resident_bytes() -> int:

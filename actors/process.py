@@ -54,17 +54,15 @@ class AgentProcess:
     """Hosts at most one agent at a time."""
 
     def __init__(self, make_agent: Callable[[str], Agent], *, memory_bytes: Callable[[], int] = lambda: 0,
-                 collect: Callable[[], object] | None = None, show: Callable[[str], None] = lambda agent_id: None
-                 ) -> None:
+                 collect: Callable[[], object] | None = None) -> None:
         """`make_agent(agent_id)` makes an agent that has not started.
 
         `memory_bytes` measures this process; `collect` runs the garbage collector (None: many such processes share
-        one interpreter, so that neither is worth while). `show` lets people see whom the process holds (empty: nobody).
+        one interpreter, so that neither is worth while).
         """
         self._make_agent = make_agent
         self._memory_bytes = memory_bytes
         self._collect = collect
-        self._show = show
         self._agent: Agent | None = None
         self._agent_id = ""
         self._epoch = 0
@@ -90,7 +88,6 @@ class AgentProcess:
                 await agent.stop()
                 raise _bare(error) from None
             self._agent, self._agent_id, self._epoch, self._called = agent, agent_id, epoch, 0
-            self._show(agent_id)
             return epoch
 
     async def release(self, agent_id: str, epoch: int, wait_s: float) -> bool:
@@ -175,7 +172,6 @@ class AgentProcess:
     async def _put_away(self, agent: Agent) -> None:
         agent_id, root = self._agent_id, weakref.ref(agent)
         self._agent_id, self._epoch = "", 0
-        self._show("")
         try:
             async with asyncio.timeout(STOP_S):
                 await agent.stop()

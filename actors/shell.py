@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray import _raylet
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -214,12 +213,6 @@ def launch(recipe: Recipe, how: Launch) -> RayRef:
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(how.node_id, soft=False)
     handle = make(Shell).options(**options).remote(recipe, how.gcs)
     return RayRef(how.name, how.namespace, handle)
-
-
-def entitle(text: str) -> None:
-    """Let `ps`, and Ray's own lists, call this process so."""
-    title: Any = _raylet
-    title.setproctitle(f"ray::{text}")
 
 
 def named(namespace: str) -> list[RayRef]:

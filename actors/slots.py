@@ -48,8 +48,17 @@ class Deaths:
     """How often an agent's process has died of late."""
 
     count: int = 0
+    #: its oldest run that was not over when it died last
+    run_id: str = ""
     #: loop time before which it is not activated again
     until: float = 0.0
+
+    def forgive(self, run_id: str, now: float) -> bool:
+        """Whether it got somewhere since it died before: another run is its oldest now, and it need not rest."""
+        moved = run_id != self.run_id
+        if moved:
+            self.run_id, self.count, self.until = run_id, 1, now
+        return moved
 
     def another(self, now: float) -> float:
         """It has died once more; the seconds until it may be activated again."""

@@ -162,6 +162,20 @@ async def test_an_agent_whose_process_keeps_dying_is_held_back_and_others_are_no
         await town.done(run)
 
 
+async def test_an_agent_that_gets_on_between_its_deaths_is_not_held_back() -> None:
+    async with Town() as town:
+        (ada,) = await town.create("Ada")
+        for number in range(8):
+            town.gate.clear()
+            asking = asyncio.create_task(town.ask(ada, "hold"))
+            await town.until(lambda number=number: len(town.held) == 2 * number + 1)
+            await town.kill(town.process_of(ada))
+            await town.until(lambda number=number: len(town.held) == 2 * number + 2)
+            town.gate.set()
+            await asking
+            assert not town.directory._activations.counts()["held_back"]
+
+
 async def test_a_process_is_replaced_after_its_identities() -> None:
     async with Town(cap=1, spare=0, identities=2) as town:
         agents = await town.create(*(f"a{n}" for n in range(6)))
