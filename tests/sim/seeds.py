@@ -18,14 +18,14 @@ ONCE_FAILED: dict[str, str] = {
 
 #: mutation -> the first seed that finds it
 FOUND_BY: dict[str, int] = {
-    "no fencing": 0,
-    "acknowledge before sync": 0,
-    "op_id ignored": 0,
+    "no fencing": 24,
+    "acknowledge before sync": 1,
+    "op_id ignored": 3,
     "a wake-up dropped": 0,
-    "an edge lost in the wait graph": 0,
-    "a slot held while waiting": 0,
-    "outgoing messages in a second commit": 0,
-    "an interrupted turn is not driven to its step row": 0,
-    "a tail file deleted before its Lance version is verified": 0,
-    "a merge that drops a line": 0,
+    "an edge lost in the wait graph": 27,
+    "a slot held while waiting": 1,
+    "outgoing messages in a second commit": 114,
+    "an interrupted turn is not driven to its step row": 1,
+    "a tail file deleted before its Lance version is verified": 2,
+    "a merge that drops a line": 2,
 }

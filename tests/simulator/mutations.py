@@ -5,6 +5,7 @@ They live in the tests only; the product has no switch for any of them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import zlib
@@ -109,7 +110,10 @@ def slot_held() -> Iterator[None]:
         return any(conversation.turn is not None for conversation in self.state.conversations.values())
 
     async def stays(self: Agent, within_s: float) -> bool:
-        return False if waits(self) else await rest(self, within_s)
+        if not waits(self):
+            return await rest(self, within_s)
+        await asyncio.sleep(within_s)
+        return False
 
     with patched(Agent, "idle", property(lambda self: idle.fget(self) and not waits(self))), \
             patched(Agent, "rest", stays):

@@ -244,7 +244,7 @@ def order_of(rng: random.Random, token: str, agents: list[str], labels: list[str
 def _op(rng: random.Random, token: str, agents: list[str], labels: list[str], depth: int) -> Op:
     verbs = {"append": 3, "note": 2, "insert": 1, "keep": 1, "think": 1, "chore": 1}
     if depth:
-        verbs |= {"ask": 4, "post": 2, "cast": 1}
+        verbs |= {"ask": 4, "post": 4, "cast": 1}
     verb = rng.choices(list(verbs), weights=list(verbs.values()))[0]
     match verb:
         case "append" | "insert":
