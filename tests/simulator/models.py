@@ -147,8 +147,8 @@ def where(messages: tuple[Message, ...]) -> tuple[Order | None, int]:
     for message in reversed(messages):
         if message.role == "assistant" and not _was_wrong(message):
             done += 1
-        if message.role == "user" and (task := find(message.text)) is not None:
-            return task, done
+        if message.role == "user":
+            return find(message.text), done
     return None, 0
 
 
