@@ -23,6 +23,8 @@ SUMMARY_LIMIT_CHARS = 2_000
 LEAST_CHARS = 200
 #: tokens kept free for the answer, unless the agent says otherwise; at most a quarter of the window
 ANSWER_TOKENS = 1_024
+#: what the message costs that bridges an eviction (`context.opening`); else the newest texts would be clamped for it
+BRIDGE_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +63,13 @@ def cut(messages: tuple[Message, ...], budget: Budget, keep_from: int,
     never between a tool call and its result.
     """
     sizes = [size(message) for message in messages]
-    total = sum(sizes)
-    if total <= budget.room:
+    total, room = sum(sizes), budget.room - BRIDGE_TOKENS
+    if total <= room:
         return 0
-    goal = max(int(budget.room * AFTER), budget.least)
+    goal = max(int(room * AFTER), budget.least)
     best = 0
     for index in _places(messages):
-        if index > keep_from and total - sum(sizes[:best]) <= budget.room:
+        if index > keep_from and total - sum(sizes[:best]) <= room:
             break
         best = index
         if total - sum(sizes[:index]) <= goal:
