@@ -165,12 +165,13 @@ def _without_secrets() -> Iterator[None]:
 
 def _children() -> set[int]:
     """The child processes of Ray that this process has; none are known where there is no /proc."""
-    pids = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
-    return {pid for pid in pids if b"/ray/" in _command_line(pid)}
+    pids = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in _read(file).split()]
+    return {pid for pid in pids if b"/ray/" in _read(Path(f"/proc/{pid}/cmdline"))}
 
 
-def _command_line(pid: int) -> bytes:
+def _read(file: Path) -> bytes:
+    """A file of /proc; empty when its thread or process has ended meanwhile."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return file.read_bytes()
     except OSError:
         return b""
