@@ -168,7 +168,9 @@ async def _older(tables: Tables, name: str, version: int, best: Scan) -> Table |
     position = best.bad[0]
     try:
         table = await tables.open(name, version=version)
-        return table if table.count <= position or await holds(table, position, best.first + position) else None
+        # where not one row of the best one can be read, nobody knows which rows it should have
+        seq = best.first + position if best.first else None
+        return table if table.count <= position or await holds(table, position, seq) else None
     except TableUnreadable:
         return None
 

@@ -52,10 +52,10 @@ async def scan(table: Table, *, first: int) -> Scan:
     return result
 
 
-async def holds(table: Table, position: int, seq: int) -> bool:
-    """Whether the row at `position` is the intact row `seq`. Raises TableUnreadable."""
+async def holds(table: Table, position: int, seq: int | None) -> bool:
+    """Whether the row at `position` is intact and, if that is known, the row `seq`. Raises TableUnreadable."""
     records = await table.read(position, position + 1)
-    return bool(records) and records[0].seq == seq and intact(records[0])
+    return bool(records) and seq in (None, records[0].seq) and intact(records[0])
 
 
 async def _readable(table: Table) -> AsyncIterator[tuple[int, Record | None]]:
