@@ -14,6 +14,7 @@ from typing import Any
 from repertory.actors.handles import FIRST_PAUSE_S, LONGEST_PAUSE_S, DirectoryHandle, Route
 from repertory.errors import DeadlineExceeded, Moved, OutcomeUnknown, RunNotFound
 from repertory.memory.journal import UNFENCED, Commit, NewRow, Store
+from repertory.memory.outcomes import outcome_of
 from repertory.memory.rows import inbox_stream
 from repertory.messages import TERMINAL, Envelope, Outcome, Receipt, pack
 
@@ -70,6 +71,8 @@ class AgentCaller:
                 outcome: Outcome = await self._once(agent_id, "ask", (envelope, op_id, wait_s), {}, wait_s + ANSWER_S)
                 if outcome.done:
                     return outcome
+                if (ended := await self._ended(agent_id, envelope.run_id)) is not None:
+                    return ended
             except (Moved, OutcomeUnknown):
                 await self._rest(agent_id, envelope.run_id, end)
         raise DeadlineExceeded(
@@ -103,6 +106,20 @@ class AgentCaller:
                 del self._routes[agent_id]
             self._directory.ref.tell("moved", agent_id, route.epoch)
             raise
+
+    async def _ended(self, agent_id: str, run_id: str) -> Outcome | None:
+        """How a run ended that its process still waits for, if the journal knows.
+
+        Such a process holds an activation that was replaced; it writes nothing, so nobody has told it.
+        """
+        try:
+            run = await self._store.ask("run", run_id=run_id)
+        except RunNotFound:
+            return None
+        if run["status"] not in TERMINAL:
+            return None
+        self._routes.pop(agent_id, None)
+        return await outcome_of(self._store, run_id, run)
 
     def _remember(self, route: Route) -> None:
         self._routes[route.agent_id] = route
