@@ -59,6 +59,10 @@ class Misfortune:
                 other = random.Random(fault.pick).choice(["directory", "store", "coordinator", "models"])
                 world.network.cut(victim.name.partition("#")[0], other, world.loop.time() + fault.for_s)
 
+    def heal(self) -> None:
+        """Nothing that was to happen happens any more."""
+        self._fatal = None
+
     def _replace(self, name: str, for_s: float) -> None:
         """A service is thought to be dead and is replaced, while it only stands still, and goes on after a while."""
         world = self._world

@@ -27,7 +27,7 @@ from .ledger import Ledger
 from .models import SimModel, Temper
 from .network import Network, Weather
 from .plan import BUSY_S, Plan
-from .postmortem import Postmortem, whole_journal
+from .postmortem import GRACE_S, Postmortem, whole_journal
 from .processes import Cluster, Process
 from .storage import Storage
 from .tables import SimTables
@@ -62,6 +62,7 @@ class World:
         self.storage = Storage(self)
         self.model = SimModel(self._rng("model"), self.trace, Temper(), plan.window, self.auditor)
         self.spawner = SimSpawner(self)
+        self.misfortune = Misfortune(self)
         self.tool_rng = self._rng("tools")
         self.healed_at = EPOCH
         #: nothing goes wrong now
@@ -158,6 +159,7 @@ class World:
         self._heal()
         await self._until(asyncio.gather(*lives), "people still wait for answers")
         await self._until(self._at_rest(), "work is left over")
+        await asyncio.sleep(GRACE_S)  # whoever still waits for the answer to a lost call gives it up by then
         await self._probe()
         await self._until(self._at_rest(), "work is left over")
         await self._last_look()
@@ -179,9 +181,8 @@ class World:
         self.disk.wear = self.plan.wear
         self.model.temper = self.plan.temper
         self.healthy = self.plan.calm
-        misfortune = Misfortune(self)
         for fault in self.plan.faults:
-            self.loop.call_later(fault.at, misfortune.strike, fault, context=self.outside)
+            self.loop.call_later(fault.at, self.misfortune.strike, fault, context=self.outside)
 
     def _heal(self) -> None:
         """From now on nothing goes wrong any more."""
@@ -189,6 +190,7 @@ class World:
         self.healed_at, self.healthy = self.now(), True
         self.network.weather, self.disk.wear, self.model.temper = Weather(), Wear(), Temper()
         self.network.mend()
+        self.misfortune.heal()
         self.disk.crash.countdown = None
         self.disk.capacity_bytes = 1 << 40
         for process in self.cluster.processes.values():
@@ -252,7 +254,7 @@ class SimSpawner:
         process = self.alive.get(ref.key)
         if process is None:
             return
-        calm = self._world.plan.calm or self._rng.random() < 0.5
+        calm = self._world.healthy or self._rng.random() < 0.5
         delay = 0.0 if calm else self._rng.random() * KILL_S
         if delay and process.alive:
             self._world.trace.fault("zombie", process.name, "lives on for %.1f s after it was given up", delay)
