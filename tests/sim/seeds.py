@@ -13,6 +13,8 @@ ONCE_FAILED: dict[str, str] = {
     "433": "a reply that came during a step's commit was taken for settled, and woke its agent for ever",
     "488": "the same with a cancel",
     "1420": "the cancel of a run that had not begun was settled twice",
+    "483": "a table whose newest version lost its only data file hid its good older versions: the store did not open",
+    "320": "a process with a replaced activation let its caller wait for a run that was over",
     "9": "a run that waited behind another one was ended when that one was over, not at its own deadline",
 }
 
