@@ -19,16 +19,6 @@ TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 DEFAULT_CONVERSATION = "default"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sender:
-    """Who a message comes from."""
-
-    kind: Literal["person", "agent", "timer", "system"] = "person"
-    #: an agent's id, a person's name or key; empty when nobody said
-    id: str = ""
-    name: str = ""
-
-
 _C = TypeVar("_C")
 
 
@@ -49,6 +39,17 @@ def quick_to_pickle(cls: type[_C]) -> type[_C]:
     cls.__getstate__ = lambda self: read(self)  # type: ignore[method-assign]  # replaces the slow one
     cls.__setstate__ = write  # type: ignore[attr-defined]  # as above
     return cls
+
+
+@quick_to_pickle
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sender:
+    """Who a message comes from."""
+
+    kind: Literal["person", "agent", "timer", "system"] = "person"
+    #: an agent's id, a person's name or key; empty when nobody said
+    id: str = ""
+    name: str = ""
 
 
 @quick_to_pickle
