@@ -19,7 +19,7 @@ from pathlib import Path
 RATE = 197
 WIDTH, ROW, FONT = 1600, 17, 11
 #: a box narrower than so many pixels is left out
-NARROW = 0.6
+NARROW = 2.5
 
 
 @dataclass(slots=True)
@@ -102,9 +102,10 @@ def _draw_box(box: Box, x: float, y: float, scale: float, total: int, parts: lis
     share = 100 * box.samples / max(total, 1)
     name = html.escape(box.name)
     shown = html.escape(box.name[: max(0, int(width / (FONT * 0.62)) - 1)])
+    label = f'<text x="{x + 3:.1f}" y="{y + ROW - 5}">{shown}</text>' if shown else ""
     parts.append(f'<g><title>{name} ({share:.1f} %)</title>'
                  f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{ROW - 1}" fill="{_colour(box.name)}" rx="1"/>'
-                 f'<text x="{x + 3:.1f}" y="{y + ROW - 5}">{shown}</text></g>')
+                 f'{label}</g>')
     for child in box.children.values():
         _draw_box(child, x, y - ROW, scale, total, parts)
         x += child.samples * scale

@@ -27,6 +27,8 @@ caller            agent's process          gateway            model            s
   │◀───────────────────│◀────────────────────────────────────────────────────────│
 ```
 
+The messages that were timed are one conversation, so the request grows to some hundred messages on the way.
+
 This page is written by `scripts/profile_message --page`: the figures are of one run on the machine named below, the
 code is that of the tree at that moment. Absolute times say little about another machine; the shares do.
 """
