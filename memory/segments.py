@@ -269,8 +269,8 @@ class Chain:
             while position < segment.count and len(found) < limit:
                 stop = min(position + limit - len(found), segment.count)
                 read = partial(segment.table.read, position, stop)
-                for seq, record in enumerate(await _twice(read, f"rows of {segment.table.name}"),
-                                             segment.first + position):
+                what = f"rows {segment.first + position} to {segment.first + stop - 1} of {segment.table.name}"
+                for seq, record in enumerate(await _twice(read, what), segment.first + position):
                     if record.seq == seq and intact(record):
                         found.append(opened(record))
                 position = stop
