@@ -28,6 +28,8 @@ DELETE_S = 2.0
 TURN_S = 30.0
 #: seconds that one activation may take (a long history, a machine under load)
 ADOPT_S = 60.0
+#: seconds within which a live agent must have looked into its inbox; else its process is looked at
+NUDGE_S = 30.0
 
 
 class Activations:
@@ -75,16 +77,30 @@ class Activations:
         slot = self._slots.get(agent_id)
         return slot.route if slot is not None and slot.state == "live" else None
 
-    def wake(self, agent_id: str) -> None:
-        """Something waits for the agent: nudge it if it is live, activate it if it has work."""
+    def wake(self, agent_id: str, *, checked: bool = False) -> None:
+        """Something waits for the agent: nudge it if it is live, activate it if it has work.
+
+        `checked`: it should have been done by now, so see to it that whoever is taken for live really is.
+        """
         slot = self._slots.get(agent_id)
         if slot is None:
             if agent_id not in self._wanted:
                 self._run(self._want_if_work(agent_id))
+        elif checked and slot.state == "live":
+            self._run(self._nudge(slot))
         elif slot.state == "live" and slot.process is not None:
             slot.process.tell("call", agent_id, slot.epoch, "nudge", (), {})
         else:
             slot.nudged = True
+
+    async def _nudge(self, slot: Slot) -> None:
+        assert slot.process is not None
+        try:
+            await slot.process.call("call", slot.agent_id, slot.epoch, "nudge", (), {}, timeout_s=NUDGE_S)
+        except RouteError:
+            await self.moved(slot.agent_id, slot.epoch)
+        except RepertoryError:
+            return  # it is there, and has met something else; the next look comes soon
 
     async def moved(self, agent_id: str, epoch: int) -> None:
         """A route led nowhere: look whether the process still holds the agent, else give it another."""

@@ -20,7 +20,7 @@ from repertory.actors.lanes import Lanes
 from repertory.actors.surroundings import Surroundings
 from repertory.actors.toolbox import Toolbox
 from repertory.actors.viewing import view_of
-from repertory.errors import RepertoryError
+from repertory.errors import Fenced, RepertoryError
 from repertory.memory import events, rows, tokens
 from repertory.memory.agent_types import AgentType, type_named
 from repertory.memory.fold import fold, revive
@@ -129,7 +129,9 @@ class Agent:
         return Outcome(run_id=envelope.run_id, agent_id=self.id, status="running")
 
     async def nudge(self) -> None:
-        """Look into the inbox: others have written to it. Many at once are one look."""
+        """Look into the inbox: others have written to it. Many at once are one look. Raises Fenced if it is over."""
+        if self.lanes.fenced:
+            raise Fenced(f"a newer activation of {self.id} exists")
         if self._nudged:
             return  # the look that is about to begin will see it
         self._nudged = True
@@ -249,9 +251,7 @@ class Agent:
         loaded: Loaded = await self.surroundings.store.load(self.id)
         self.state = revive(self.id, loaded)
         self._events_since_snapshot = len(loaded.events)
-        self.arrivals.messages.clear()
-        self.arrivals.take(loaded.inbox)
-        self.arrivals.head = max(self.arrivals.head, loaded.inbox_head)
+        self.arrivals.renew(loaded.inbox, loaded.inbox_head)
         self._reshape()
 
     async def reload(self) -> None:
@@ -269,6 +269,7 @@ class Agent:
         row = as_row(new, done, seq, "", rows.agent_stream(self.id), self.epoch)
         self.state = fold(self.state, row)
         self._events_since_snapshot += 1
+        self.arrivals.consumed(row.data.get("consumed", ()))
         if "run_id" in row.data:
             self.arrivals.feed(row.data["run_id"]).tell(row)
 

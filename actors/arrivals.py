@@ -70,6 +70,12 @@ class Arrivals:
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
         self._ended: OrderedDict[str, Outcome] = OrderedDict()
 
+    def renew(self, rows: Iterable[Row], head: int) -> None:
+        """Begin anew with all inbox rows that are not settled, as the journal has them; `head` is its newest row."""
+        self.messages, self.replies, self._cancels = {}, {}, {}
+        self.take(rows)
+        self.head = max(self.head, head)
+
     def take(self, rows: Iterable[Row]) -> None:
         """Take notice of inbox rows, in their order."""
         for row in rows:
@@ -102,6 +108,8 @@ class Arrivals:
     def consumed(self, seqs: Iterable[int]) -> None:
         """These rows are settled."""
         gone = set(seqs)
+        if not gone:
+            return
         self.messages = {seq: message for seq, message in self.messages.items() if seq not in gone}
         self.replies = {op_id: row for op_id, row in self.replies.items() if row.seq not in gone}
         self._cancels = {run_id: left for run_id, known in self._cancels.items()

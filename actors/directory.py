@@ -219,7 +219,7 @@ class Directory:
                 await self._fresh()
                 await self._sweep()
                 for agent_id in await self._store.ask("attention", now=self._now()):
-                    self._activations.wake(agent_id)
+                    self._activations.wake(agent_id, checked=True)
                 if self._idle_s is not None:
                     await self._activations.put_away_unused(self._now() - self._idle_s)
             except Fenced:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from repertory.actors.arrivals import Arrival, Kept, NotNext
-from repertory.errors import Moved, RepertoryError, StaleExpectation
+from repertory.errors import Fenced, Moved, RepertoryError, StaleExpectation
 from repertory.memory import events, rows
 from repertory.memory.journal import Commit, Committed, NewRow, Row
 from repertory.memory.outcomes import outcome_of
@@ -60,6 +60,8 @@ class Inbox:
                 if done.replayed:
                     await self._recall(envelope, done)
         except RepertoryError as error:
+            if isinstance(error, Fenced):
+                agent.lanes.fence()
             agent.arrivals.drop(op_id, error)
             raise NotNext from error
         first = agent.arrivals.next_of(envelope.conversation_id)

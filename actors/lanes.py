@@ -30,6 +30,8 @@ class Lanes:
         self._agent = agent
         #: no further turn begins
         self.resting = False
+        #: a newer activation of the agent exists: this one can do nothing any more
+        self.fenced = False
         #: by conversation: the task that carries its turns on
         self.running: dict[str, asyncio.Task[None]] = {}
         #: by conversation: the run whose turn is under way
@@ -41,6 +43,10 @@ class Lanes:
         """The agent leaves."""
         for timer in self._timers.values():
             timer.cancel()
+
+    def fence(self) -> None:
+        """A newer activation of the agent exists."""
+        self.fenced = self.resting = True
 
     def begin_all(self) -> None:
         """Begin to work in every conversation in which there is something to do."""
@@ -82,7 +88,7 @@ class Lanes:
                 except NotNext:
                     continue
                 except Fenced:
-                    self.resting = True
+                    self.fence()
                     self._agent.arrivals.close()
                 except (RouteError, StorageError, CommitRefused) as error:
                     # what became of the last commit is unknown, or somebody knows more: look, and go on from there

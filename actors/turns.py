@@ -235,7 +235,7 @@ class TurnRunner:
             usage=self._progress.usage, shown=self._prompter.unkept,
         )
         await agent.commit(f"{turn.op}/response", [row])
-        self._kept(row)
+        self._kept()
 
     async def _keep_step(self, ending: machine.Ending | None) -> bool:
         """Commit the step; False if memory has changed under it, so that its calls must be carried out again."""
@@ -253,7 +253,7 @@ class TurnRunner:
             if outcome is not None and turn.envelope.reply_to is not None:
                 rows.append(events.reply(turn.envelope.reply_to, outcome))
             await agent.commit(f"{turn.op}/step", rows)
-            self._kept(rows[0])
+            self._kept()
         if outcome is not None:
             agent.over(outcome)
         return True
@@ -290,10 +290,9 @@ class TurnRunner:
             usage=turn.usage.plus(self._progress.usage or Usage()),
         )
 
-    def _kept(self, row: NewRow) -> None:
-        """What was kept is the state now; go on from there. What came in meanwhile is not settled by `row`."""
+    def _kept(self) -> None:
+        """What was kept is the state now; go on from there."""
         agent, turn = self._agent, self._progress.turn
-        agent.arrivals.consumed(row.data["consumed"])
         self._prompter.unkept = None
         now = agent.state.conversation(turn.envelope.conversation_id).turn
         if now is not None and now.response is not None:

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from repertory.memory.chain import Chain
 from repertory.memory.disk import LocalDisk
 from repertory.memory.durable import DurableStore
 from repertory.memory.journal import FORMAT
 from repertory.memory.records import Record
 from repertory.memory.recovery import IDENTITY_FILE
-from repertory.memory.segments import Chain, size_of
+from repertory.memory.segments import size_of
 from repertory.memory.tuning import Tuning
 
 #: what one append takes, in rows and bytes

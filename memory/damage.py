@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,17 @@ class Damage:
     first: int = 0
     last: int = 0
     detail: str = ""
+
+
+def unreadable(seqs: Iterable[int], detail: str) -> list[Damage]:
+    """The findings for these rows, which come in order: one for each run of them."""
+    runs: list[list[int]] = []
+    for seq in seqs:
+        if runs and runs[-1][1] == seq - 1:
+            runs[-1][1] = seq
+        else:
+            runs.append([seq, seq])
+    return [Damage(kind="unreadable", first=first, last=last, detail=detail) for first, last in runs]
 
 
 async def known_losses(disk: Disk) -> list[dict[str, Any]]:

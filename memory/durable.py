@@ -9,16 +9,19 @@ in memory is thrown away and read from the disk again, and each caller is told w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from repertory.errors import OpConflict, OutcomeUnknown, RepertoryError, StorageError, StorageFull, WriteFailed
 from repertory.memory import index as index_module
+from repertory.memory.chain import Chain, TableSyncFailed
+from repertory.memory.chainreader import ChainReader
 from repertory.memory.checkpoint import CHECKPOINT_FILE, packed
 from repertory.memory.damage import Damage, report
 from repertory.memory.disk import Disk
@@ -30,7 +33,6 @@ from repertory.memory.recent import RecentRows
 from repertory.memory.records import opened, sealed
 from repertory.memory.recovery import identity, initialise, recover
 from repertory.memory.rows import inbox_stream
-from repertory.memory.segments import Chain, TableSyncFailed
 from repertory.memory.tables import Tables, TableUnreadable
 from repertory.memory.tail import SyncFailed, Tail, WriteInterrupted
 from repertory.memory.tuning import Tuning
@@ -79,7 +81,7 @@ class DurableStore:
         #: (seq, agent ids) to be told of once that seq is synced
         self._to_wake: deque[tuple[int, list[str]]] = deque()
         self.database_id = database_id
-        #: what was found damaged when the database was opened, see `damage.json` for all that ever was
+        #: what was found damaged at opening and by reading since; see `damage.json` for all that ever was
         self.damage: list[Damage] = []
 
     @classmethod
@@ -140,7 +142,7 @@ class DurableStore:
         newest, first = found
         if first and after + 1 >= first:
             return tuple(newest[:limit])
-        older = await self._state.chain.stream(stream, after=after, limit=limit)
+        older = await self._from_tables(lambda tables: tables.stream(stream, after=after, limit=limit))
         return tuple([*(row for row in older if row.seq < first or not first), *newest][:limit])
 
     async def load(self, agent_id: str) -> Loaded:
@@ -173,7 +175,7 @@ class DurableStore:
         newest, first = await self._steady(recent)
         if first and after + 1 >= first:
             return tuple(newest)
-        older = await self._state.chain.since(after, limit)
+        older = await self._from_tables(lambda tables: tables.since(after, limit))
         return tuple([*(row for row in older if row.seq < first or not first), *newest][:limit])
 
     @property
@@ -273,15 +275,26 @@ class DurableStore:
         if len(state.index.ops) < index_module.REMEMBERED or op_id not in state.used:
             return []
         near = [row for row in state.recent.rows() if row.op_id == op_id]
-        return near or await state.chain.commit_of(op_id)
+        return near or await self._from_tables(lambda tables: tables.commit_of(op_id))
 
     async def _rows(self, seqs: list[int]) -> list[Row]:
         state = self._state
         near = {seq: row for seq in seqs if (row := state.recent.get(seq)) is not None}
         far = [seq for seq in seqs if seq not in near]
         if far:
-            near.update(zip(far, await state.chain.rows(far), strict=True))
+            near.update(zip(far, await self._from_tables(lambda tables: tables.rows(far)), strict=True))
         return [near[seq] for seq in seqs]
+
+    async def _from_tables(self, read: Callable[[ChainReader], Awaitable[list[Row]]]) -> list[Row]:
+        """Rows that lie in the tables. What turns out to be damaged is reported, before anybody gets an answer."""
+        reader = self._state.chain.reader
+        try:
+            return await read(reader)
+        finally:
+            if found := [one for one in reader.damage() if one not in self.damage]:
+                self.damage += found
+                with contextlib.suppress(OSError):  # a full disk stays readable
+                    await report(self._disk, found, at=self._now())
 
     async def _open(self) -> None:
         found = await recover(self._disk, self._tables, database_id=self.database_id, tuning=self._tuning,

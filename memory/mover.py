@@ -12,8 +12,8 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable
 
+from repertory.memory.chain import Chain, TableSyncFailed
 from repertory.memory.recent import RecentRows
-from repertory.memory.segments import Chain, TableSyncFailed
 from repertory.memory.tail import SyncFailed, Tail, WriteInterrupted
 from repertory.memory.tuning import Tuning
 

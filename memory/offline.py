@@ -7,11 +7,13 @@ between are seen twice and not missed. Nothing is written, nothing is repaired; 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from repertory.errors import DatabaseDamaged, StorageError
+from repertory.memory.chainreader import ChainReader
 from repertory.memory.checkpoint import CHECKPOINT_FILE, unpacked
 from repertory.memory.disk import LocalDisk
 from repertory.memory.index import JournalIndex
@@ -21,12 +23,9 @@ from repertory.memory.records import Record, intact, opened
 from repertory.memory.recovery import IDENTITY_FILE, identity
 from repertory.memory.rows import inbox_stream
 from repertory.memory.scan import scan
-from repertory.memory.segments import Chain, Segment, segment_name, segment_number
+from repertory.memory.segments import Segment, segment_name, segment_number
 from repertory.memory.tables import Tables, TableUnreadable
 from repertory.memory.tail import parsed, tail_name, tail_number
-from repertory.memory.tuning import Tuning
-
-_T = TypeVar("_T")
 
 #: rows of one read
 PAGE = 1_024
@@ -46,7 +45,7 @@ class OfflineStore:
         self.promised = 0
         self._tables = tables
         self._tail: dict[int, Record] = {}
-        self._chain = Chain(tables, [], Tuning())
+        self._reader = ChainReader([])
         self._end = 0
 
     @classmethod
@@ -80,11 +79,11 @@ class OfflineStore:
     async def lookup(self, op_id: str) -> tuple[Row, ...]:
         """See `journal.Store.lookup`."""
         rows = [opened(record) for record in self._tail.values() if record.op_id == op_id]
-        return tuple(rows or await self._from_chain(lambda chain: chain.commit_of(op_id)))
+        return tuple(rows or await self._from_tables(lambda tables: tables.commit_of(op_id)))
 
     async def read(self, stream: str, *, after: int = 0, limit: int = 1000) -> tuple[Row, ...]:
         """See `journal.Store.read`."""
-        found = await self._from_chain(lambda chain: chain.stream(stream, after=after, limit=limit))
+        found = await self._from_tables(lambda tables: tables.stream(stream, after=after, limit=limit))
         rows = {row.seq: row for row in found if row.seq <= self._end}
         rows.update((record.seq, opened(record)) for record in self._tail.values()
                     if record.stream == stream and record.seq > after)
@@ -125,11 +124,11 @@ class OfflineStore:
 
     async def records(self, after: int = 0) -> AsyncIterator[Record]:
         """All rows with seq > `after` as they are kept, in order; those that cannot be read are left out."""
-        for segment in self._chain.segments:
+        for segment in self._reader.segments:
             while segment.last > after:
                 first = max(after + 1, segment.first)
                 after = min(first + PAGE - 1, segment.last)
-                page = await self._page(segment, first, after)
+                page = {record.seq: record for record in await self._page(segment, first, after)}
                 for seq in range(first, min(after, self._end) + 1):
                     record = self._tail.get(seq) or page.get(seq)
                     if record is not None:
@@ -139,6 +138,10 @@ class OfflineStore:
         for seq in sorted(self._tail):
             if seq > after:
                 yield self._tail[seq]
+
+    @property
+    def _moved(self) -> int:
+        return max((segment.last for segment in self._reader.segments), default=0)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -152,7 +155,7 @@ class OfflineStore:
         await asyncio.to_thread(self._read_tail)
         await self._open_chain()
         # of a living database the tables may have newer rows by now, not all of them perhaps
-        self._end = max(self._tail) if living and self._tail else max(self._chain.moved, *self._tail, 0)
+        self._end = max(self._tail) if living and self._tail else max(self._moved, *self._tail, 0)
         if kept:
             self.promised = kept[0].last_seq
             if self.promised <= self._end:
@@ -186,7 +189,7 @@ class OfflineStore:
                 segments.append(await self._segment(number))
             except TableUnreadable as error:
                 self._note(f"{segment_name(number)} cannot be read: {error}")
-        self._chain = Chain(self._tables, [one for one in segments if one is not None], Tuning())
+        self._reader = ChainReader([one for one in segments if one is not None])
 
     async def _segment(self, number: int) -> Segment | None:
         table = await self._tables.open(segment_name(number))
@@ -200,27 +203,6 @@ class OfflineStore:
             raise TableUnreadable("not one of its rows is intact")
         return Segment(number=number, table=table, first=first, closed=True)
 
-    async def _page(self, segment: Segment, first: int, last: int) -> dict[int, Record]:
-        """The intact rows from `first` to `last`, which lie in `segment`."""
-        start, stop = first - segment.first, last + 1 - segment.first
-        try:
-            records = await segment.table.read(start, stop)
-        except TableUnreadable:
-            segment.table = await self._tables.open(segment.table.name)  # its version was cleaned away, perhaps
-            records = await self._what_can_be_read(segment, start, stop)
-        return {record.seq: record for record in records if intact(record)}
-
-    async def _what_can_be_read(self, segment: Segment, start: int, stop: int) -> list[Record]:
-        """The rows at these positions, halved until what cannot be read is alone."""
-        try:
-            return await segment.table.read(start, stop)
-        except TableUnreadable:
-            if stop - start == 1:
-                return []
-            middle = (start + stop) // 2
-            return [*await self._what_can_be_read(segment, start, middle),
-                    *await self._what_can_be_read(segment, middle, stop)]
-
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
@@ -229,12 +211,26 @@ class OfflineStore:
         rows = {seq: opened(self._tail[seq]) for seq in seqs if seq in self._tail}
         far = [seq for seq in seqs if seq not in rows]
         if far:
-            rows.update(zip(far, await self._from_chain(lambda chain: chain.rows(far)), strict=True))
+            rows.update(zip(far, await self._from_tables(lambda tables: tables.rows(far)), strict=True))
         return rows
 
-    async def _from_chain(self, work: Callable[[Chain], Awaitable[_T]]) -> _T:
+    async def _page(self, segment: Segment, first: int, last: int) -> list[Record]:
+        """The intact rows from `first` to `last`, which lie in `segment`."""
+        found = await self._reader.records(segment, first, last)
+        if self._reader.damage():  # its version was cleaned away, perhaps
+            segment.table = await self._tables.open(segment.table.name)
+            found = await self._reader.records(segment, first, last)
+        return found
+
+    async def _from_tables(self, read: Callable[[ChainReader], Awaitable[list[Row]]]) -> list[Row]:
+        """Rows that lie in the tables; those that cannot be read are named, unless only a version was cleaned away."""
+        with contextlib.suppress(DatabaseDamaged):
+            found = await read(self._reader)
+            if not self._reader.damage():
+                return found
+        await self._open_chain()
         try:
-            return await work(self._chain)
-        except DatabaseDamaged:  # perhaps a version was cleaned away
-            await self._open_chain()
-            return await work(self._chain)
+            return await read(self._reader)
+        finally:
+            for one in self._reader.damage():
+                self._note(f"rows {one.first} to {one.last} are damaged or cannot be read")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repertory.errors import DatabaseDamaged
+from repertory.memory.chain import Chain
 from repertory.memory.checkpoint import CHECKPOINT_FILE, unpacked
-from repertory.memory.damage import Damage
+from repertory.memory.damage import Damage, unreadable
 from repertory.memory.disk import Disk
 from repertory.memory.index import JournalIndex
 from repertory.memory.journal import FORMAT, Row
@@ -21,8 +22,8 @@ from repertory.memory.opfilter import OpFilter
 from repertory.memory.records import Record, opened
 from repertory.memory.replay import read_tail, rewrite_tail
 from repertory.memory.salvage import chain_names, newest_version, salvage
-from repertory.memory.scan import Scan, scan
-from repertory.memory.segments import Chain, Segment, segment_name
+from repertory.memory.scan import scan
+from repertory.memory.segments import Segment, segment_name
 from repertory.memory.tables import Tables
 from repertory.memory.tuning import Tuning
 
@@ -105,9 +106,12 @@ async def recover(disk: Disk, tables: Tables, *, database_id: str, tuning: Tunin
         index, used, checkpointed = JournalIndex(), OpFilter(), 0
     folding = _Folding(index, used)
     for segment in found.segments:
-        if segment.last > index.last_seq:
-            seen = found.scans.get(segment.number) or await scan(segment.table, first=segment.first)
-            damage += _unreadable(seen, segment)
+        seen = found.scans.get(segment.number)
+        if seen is None and segment.last > index.last_seq:
+            seen = await scan(segment.table, first=segment.first)
+        if seen is not None:
+            bad = (segment.first + position for position in seen.bad if position < segment.count)
+            damage += unreadable(bad, f"in {segment.table.name}")
             folding.take([record for record in seen.records if record.seq <= segment.last])
     folding.take(unmoved)
     folding.end()
@@ -153,20 +157,6 @@ def _gaps(segments: list[Segment], unmoved: list[Record], promised: int) -> list
         end = max(end, last)
     return [Damage(kind="lost", first=first, last=last, detail="no table and no tail has these rows")
             for first, last in gaps]
-
-
-def _unreadable(found: Scan, segment: Segment) -> list[Damage]:
-    """The rows that lie in a table damaged, as runs."""
-    runs: list[list[int]] = []
-    for position in found.bad:
-        if position >= segment.count:
-            break
-        if runs and runs[-1][1] == position - 1:
-            runs[-1][1] = position
-        else:
-            runs.append([position, position])
-    return [Damage(kind="unreadable", first=segment.first + first, last=segment.first + last,
-                   detail=f"in {found.table.name}") for first, last in runs]
 
 
 async def _checkpoint(disk: Disk, database_id: str) -> tuple[JournalIndex, OpFilter] | None:

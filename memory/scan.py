@@ -39,7 +39,7 @@ async def verify(table: Table, *, first: int, start: int, stop: int) -> None:
 async def scan(table: Table, *, first: int) -> Scan:
     """Read all that can be read. `first`: the seq that position 0 should have; 0: take it from the rows."""
     result = Scan(table=table, first=first)
-    async for position, record in _readable(table):
+    async for position, record in positions(table, 0, table.count):
         if record is None or not intact(record):
             result.bad.append(position)
             continue
@@ -58,11 +58,11 @@ async def holds(table: Table, position: int, seq: int | None) -> bool:
     return bool(records) and seq in (None, records[0].seq) and intact(records[0])
 
 
-async def _readable(table: Table) -> AsyncIterator[tuple[int, Record | None]]:
-    """Every position with its record, or None where the table gives none."""
-    position = 0
-    while position < table.count:
-        end = min(position + CHUNK_ROWS, table.count)
+async def positions(table: Table, start: int, stop: int) -> AsyncIterator[tuple[int, Record | None]]:
+    """The positions `start` … `stop - 1`, each with its record, or None where the table gives none."""
+    position, stop = start, min(stop, table.count)
+    while position < stop:
+        end = min(position + CHUNK_ROWS, stop)
         records = await _read(table, position, end)
         if records is None:
             records = await _prefix(table, position, end)
@@ -70,7 +70,7 @@ async def _readable(table: Table) -> AsyncIterator[tuple[int, Record | None]]:
             yield position, record
             position += 1
         if position < end:
-            resume = await _next_readable(table, position)
+            resume = min(await _next_readable(table, position), stop)
             while position < resume:
                 yield position, None
                 position += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import shutil
 import tempfile
 import time
@@ -147,12 +146,8 @@ async def outcome(folder: Path, acknowledged: dict[str, tuple[int, int]]) -> str
         return "refused"
     try:
         store = database.store
+        rows = await whole_journal(store)  # LanceDB notices some damage only when a row is read
         lost = [(d.first, d.last) for d in store.damage if d.kind in ("lost", "unreadable", "torn")]
-        try:
-            rows = await whole_journal(store)
-        except DatabaseDamaged as error:  # LanceDB noticed only when the rows were read
-            assert re.search(r"rows? \d+", error.message), f"it does not say which rows are gone: {error.message}"
-            return "loss reported"
         result = audit(rows, acknowledged, lost)
         before = store.last_seq
         if result["reported_lost"] == 0:

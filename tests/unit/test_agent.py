@@ -520,3 +520,14 @@ async def test_p5_a_mistake_in_a_users_agent_type_ends_the_run_by_name_and_not_t
     assert (outcome.status, outcome.stop_reason, outcome.error) == ("failed", "error", "ZeroDivisionError: oh")
     await agent.edit("mend", {"spec": {"agent_type": "react"}})
     assert (await stage.ask(agent, "hi again")).texts == ("fine",)
+
+
+async def test_p3_a_fenced_agent_says_so_when_it_is_nudged_so_that_nobody_counts_on_it():
+    stage = Stage(lambda request: "hello")
+    old = await stage.live(await stage.create("a", agent_type="react"))
+    await stage.live("a")
+    with pytest.raises((Fenced, Moved)):
+        await stage.ask(old, "to the ghost")
+    await until(lambda: old.lanes.fenced)
+    with pytest.raises(Fenced):
+        await old.nudge()

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from store_conformance import claim, create, live, message, note, step, wait
 
-from repertory.errors import OpConflict, OutcomeUnknown, StorageError, StorageFull, WaitCycle, WriteFailed
+from repertory.errors import DatabaseDamaged, OpConflict, OutcomeUnknown, StorageError, StorageFull, WaitCycle, WriteFailed
 from repertory.memory import index as index_module
 from repertory.memory.checkpoint import CHECKPOINT_FILE, pack_index, packed, unpack_index, unpacked
+from repertory.memory.damage import Damage, known_losses
 from repertory.memory.disk import LocalDisk
 from repertory.memory.durable import DurableStore
 from repertory.memory.index import JournalIndex
@@ -314,6 +315,48 @@ async def test_the_tail_is_trimmed_and_the_tables_closed_as_rows_move_on(bench: 
     assert len(await everything(store)) == 123
     assert [row.data["text"] for row in await store.read("agent:a", after=100, limit=5)] == ["x" * 300] * 5
     assert (await store.load("a")).events[-1].seq == 123
+
+
+def _delete(data: Path) -> None:
+    data.unlink()
+
+
+def _change_a_byte(data: Path) -> None:
+    raw = data.read_bytes()
+    assert raw.count(b"this is note 7.") == 1
+    data.write_bytes(raw.replace(b"this is note 7.", b"this is note 8."))
+
+
+@pytest.mark.parametrize("damage", [_delete, _change_a_byte])
+async def test_rows_that_reading_finds_damaged_are_left_out_and_reported_one_by_one(
+        bench: Bench, damage: Callable[[Path], None]) -> None:
+    store, _ = await bench.open(EAGER)
+    epoch = await live(store)
+    for number in range(150):
+        await store.commit(note("a", f"n{number}", epoch, f"this is note {number}." + "x" * 500))
+    await until(lambda: _tables(bench.folder, 5))
+    before = await everything(store)
+    await bench.close()
+    store, disk = await bench.open()
+    assert store.damage == []
+    damage(max((bench.folder / "journal_000001.lance" / "data").glob("*.lance"), key=lambda path: path.stat().st_size))
+
+    there = {row.seq for row in await everything(store)}
+    lost = {row.seq for row in before} - there
+    assert 0 < len(lost) < 100 and (damage is _delete or len(lost) == 1)
+    reports = [store.damage, [Damage(**{k: v for k, v in one.items() if k != "at"}) for one in await known_losses(disk)]]
+    for report in reports:
+        assert {seq for one in report for seq in range(one.first, one.last + 1)} == lost
+        assert {one.kind for one in report} == {"unreadable"}
+    mine = await store.read("agent:a", limit=1_000)
+    assert mine == tuple(row for row in before if row.stream == "agent:a" and row.seq not in lost)
+    with pytest.raises(DatabaseDamaged, match=f"row {min(lost)} "):
+        await store.lookup(next(row.op_id for row in before if row.seq in lost))
+    assert len(store.damage) == len(reports[0])
+
+
+async def _tables(folder: Path, count: int) -> bool:
+    return len(list(folder.glob("journal_*.lance"))) >= count
 
 
 async def test_a_checkpoint_spares_the_journal_and_is_not_needed(bench: Bench) -> None:
