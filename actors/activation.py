@@ -3,14 +3,15 @@
 All who want to be live stand in one queue, in the order in which they were wanted; an agent that several callers
 want stands there once. Below the cap nobody is put away. At the cap the one that has been idle longest makes room (a
 turn that waits for others is idle: waiting holds no slot); when all are busy, those that have been live longest are
-asked to leave after their turn, so that nobody waits for ever. What bounds how many may *start* at once is the pool,
-and never a reason to put anybody away.
+asked to leave after their turn, so that nobody waits for ever. Whoever waits so long that the deadline of one of its
+runs passes gets a place beyond the cap, one at a time, for as long as it takes to end that run (P5). What bounds how
+many may *start* at once is the pool, and never a reason to put anybody away.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from repertory.actors.handles import Ref, Route
@@ -28,6 +29,8 @@ DELETE_S = 2.0
 TURN_S = 30.0
 #: seconds that one activation may take (a long history, a machine under load)
 ADOPT_S = 60.0
+#: seconds after which an answer that did not come is asked for again
+ANSWER_S = 10.0
 #: seconds within which a live agent must have looked into its inbox; else its process is looked at
 NUDGE_S = 30.0
 
@@ -49,6 +52,8 @@ class Activations:
         self._slots: dict[str, Slot] = {}
         #: who wants to be live, in order; a future for those who wait for it
         self._wanted: dict[str, asyncio.Future[Route]] = {}
+        #: those that have runs whose deadlines have passed
+        self._late: dict[str, None] = {}
         self._barred: dict[str, None] = {}
         self._deaths: dict[str, Deaths] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -75,7 +80,12 @@ class Activations:
     def route(self, agent_id: str) -> Route | None:
         """Where the agent is live, if it is."""
         slot = self._slots.get(agent_id)
-        return slot.route if slot is not None and slot.state == "live" else None
+        return slot.route if slot is not None and slot.state == "live" and not slot.briefly else None
+
+    def hurry(self, late: list[str]) -> None:
+        """These are all who have runs whose deadlines have passed: whoever of them waits need not wait for a place."""
+        self._late = dict.fromkeys(late)
+        self._pump()
 
     def wake(self, agent_id: str, *, checked: bool = False) -> None:
         """Something waits for the agent: nudge it if it is live, activate it if it has work.
@@ -183,34 +193,46 @@ class Activations:
         if await self._has_work(agent_id) and agent_id not in self._slots and agent_id not in self._barred:
             self._want(agent_id)
 
+    @property
     def _room(self) -> bool:
         """Whether another agent may go live. Pinned ones may fill the cap, but never shut everybody else out."""
         if len(self._slots) < self._cap:
             return True
         return sum(self._resident(agent_id) for agent_id in self._slots) == len(self._slots)
 
-    def _next(self) -> str | None:
-        """The first in the queue that may start now."""
+    def _able(self) -> Iterator[str]:
+        """Those in the queue that need only a place, in order."""
         now = asyncio.get_running_loop().time()
-        return next((a for a in self._wanted if a not in self._slots
-                     and (a not in self._deaths or self._deaths[a].until <= now)), None)
+        return (a for a in self._wanted if a not in self._slots
+                and (a not in self._deaths or self._deaths[a].until <= now))
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether somebody waits for a place."""
+        return not self._room and next(self._able(), None) is not None
 
     def _pump(self) -> None:
         """Start whom there is room for; else see that room is made."""
-        while (agent_id := self._next()) is not None:
-            if not self._room():
-                if self._room_maker is None or self._room_maker.done():
-                    self._room_maker = asyncio.get_running_loop().create_task(self._make_room())
-                return
-            slot = self._slots[agent_id] = Slot(agent_id)
-            self.most_live = max(self.most_live, len(self._slots))
-            self._run(self._start(slot))
+        while self._room and (agent_id := next(self._able(), None)) is not None:
+            self._occupy(Slot(agent_id))
+        if not self._crowded:
+            return
+        if len(self._slots) == self._cap and (agent_id := next((a for a in self._able() if a in self._late), None)):
+            self._late.pop(agent_id)
+            self._occupy(Slot(agent_id, briefly=True))
+        if self._room_maker is None or self._room_maker.done():
+            self._room_maker = asyncio.get_running_loop().create_task(self._make_room())
+
+    def _occupy(self, slot: Slot) -> None:
+        self._slots[slot.agent_id] = slot
+        self.most_live = max(self.most_live, len(self._slots))
+        self._run(self._start(slot))
 
     async def _start(self, slot: Slot) -> None:
         process = await self.pool.take()
         slot.process = process
         try:
-            epoch = await process.call("adopt", slot.agent_id, timeout_s=ADOPT_S)
+            epoch = await self._insist(process, "adopt", slot.agent_id, slot.briefly, within_s=ADOPT_S, try_s=ANSWER_S)
         except RepertoryError as error:
             self.pool.retire(process)
             if not isinstance(error, PASSING):
@@ -222,8 +244,10 @@ class Activations:
 
     def _is_live(self, slot: Slot) -> None:
         """Tell those who wait for it, and tell it what came for it meanwhile."""
-        slot.state, slot.asked = "live", False
-        if (future := self._wanted.pop(slot.agent_id, None)) is not None and not future.done():
+        slot.state, slot.asked = "live", slot.briefly
+        if slot.briefly:
+            self._run(self._put_away(slot, TURN_S))  # whoever wants it goes on waiting for a place of its own
+        elif (future := self._wanted.pop(slot.agent_id, None)) is not None and not future.done():
             future.set_result(slot.route)
         self._changed.set()
         if slot.nudged:
@@ -238,7 +262,7 @@ class Activations:
 
     async def _make_room(self) -> None:
         pause = LOOK_AGAIN_S
-        while self._next() is not None and not self._room():
+        while self._crowded:
             missing = sum(a not in self._slots for a in self._wanted)
             known = await self._statuses()
             idle = self._evictable(known)[:missing]
@@ -281,7 +305,8 @@ class Activations:
             return False
         slot.state = "leaving" if wait_s == 0 else slot.state
         try:
-            gone = await process.call("release", slot.agent_id, slot.epoch, wait_s, timeout_s=wait_s + ADOPT_S)
+            gone = await self._insist(process, "release", slot.agent_id, slot.epoch, wait_s,
+                                      within_s=wait_s + ADOPT_S, try_s=wait_s + ANSWER_S)
         except RepertoryError:
             if self._slots.get(slot.agent_id) is slot:
                 self.pool.retire(process)
@@ -294,6 +319,17 @@ class Activations:
             return False
         await self._left(slot, process)
         return True
+
+    async def _insist(self, process: Ref, method: str, *args: Any, within_s: float, try_s: float) -> Any:
+        """Call what may be called twice; again when the answer does not come, unless the process is dead."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        while True:
+            try:
+                return await process.call(method, *args, timeout_s=min(try_s, max(end - loop.time(), 1.0)))
+            except OutcomeUnknown:
+                if loop.time() >= end or await self.pool.status(process) is None:
+                    raise
 
     async def _left(self, slot: Slot, process: Ref) -> None:
         """The agent is out of the process; both are free."""

@@ -66,14 +66,20 @@ class Agent:
 
     # --- its life in a process ----------------------------------------------------------------------------------------
 
-    async def start(self) -> int:
-        """Claim the next epoch, load, and go on with what was begun; the epoch. Raises AgentNotFound."""
+    async def start(self, briefly: bool = False) -> int:
+        """Claim the next epoch, load, and go on with what was begun; the epoch. Raises AgentNotFound.
+
+        `briefly`: only with runs whose deadlines have passed, to end them.
+        """
+        self.lanes.only_late = briefly
         claim = NewRow(stream=rows.agent_stream(self.id), kind="activated")
         claimed = await self.surroundings.store.commit(Commit(
             op_id=self.surroundings.new_op(), author=rows.agent_stream(self.id), epoch=CLAIM, rows=(claim,)))
         self.epoch = claimed.epoch
         await self._load()
         self.lanes.begin_all()
+        if briefly:
+            await self.inbox.end_unbegun()
         return self.epoch
 
     @property

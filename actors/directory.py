@@ -31,7 +31,7 @@ class Directory:
 
     def __init__(self, store: Store, spawner: Spawner, *, live_cap: int, limits: PoolLimits | None = None,
                  idle_s: float | None = None, now: Callable[[], float], ids: IdSource) -> None:
-        """At most `live_cap` agents are live (pinned ones aside).
+        """At most `live_cap` agents are live (pinned ones aside, and one that only ends a run that is late).
 
         Below the cap nobody is put away, unless `idle_s` is set: then those that nobody used for so many seconds.
         `now` gives seconds since 1970.
@@ -57,7 +57,7 @@ class Directory:
         self._epoch = claim.epoch
         await self._learn()
         for ref, status in await self._pool.open():
-            if status["agent_id"] in self._registry:
+            if status["agent_id"] in self._registry and not status["briefly"]:
                 self._activations.settle(ref, status)
             else:
                 self._pool.retire(ref)
@@ -220,6 +220,7 @@ class Directory:
                 await self._sweep()
                 for agent_id in await self._store.ask("attention", now=self._now()):
                     self._activations.wake(agent_id, checked=True)
+                self._activations.hurry(await self._store.ask("late", now=self._now()))
                 if self._idle_s is not None:
                     await self._activations.put_away_unused(self._now() - self._idle_s)
             except Fenced:

@@ -38,7 +38,7 @@ class Inbox:
     def admit(self, envelope: Envelope, op_id: str) -> Arrival:
         """A new message: write it into the inbox, and begin its turn at once if it is the only one."""
         agent = self._agent
-        if agent.lanes.resting:
+        if agent.lanes.resting or agent.lanes.only_late:
             raise Moved("this agent is about to leave its process", agent_id=agent.id)
         arrival = agent.arrivals.by_op[op_id] = Arrival(envelope)
         conversation_id = envelope.conversation_id
@@ -170,6 +170,9 @@ class Inbox:
         """Whether another run's turn keeps this message from being taken."""
         agent, conversation_id = self._agent, envelope.conversation_id
         turn = agent.state.conversation(conversation_id).turn
+        if agent.lanes.only_late and turn is None:
+            first = agent.arrivals.next_of(conversation_id)
+            return first is not None and first[0].run_id != envelope.run_id
         open_run = turn.envelope.run_id if turn is not None else envelope.run_id
         return agent.lanes.taken.get(conversation_id, open_run) != envelope.run_id
 

@@ -30,6 +30,8 @@ class Lanes:
         self._agent = agent
         #: no further turn begins
         self.resting = False
+        #: no further turn begins or goes on, except to end a run whose deadline has passed
+        self.only_late = False
         #: a newer activation of the agent exists: this one can do nothing any more
         self.fenced = False
         #: by conversation: the task that carries its turns on
@@ -117,15 +119,18 @@ class Lanes:
 
     def _next(self, conversation_id: str, arrival: Arrival | None = None) -> TurnRunner | None:
         """The turn to go on with: one that is open, a message that has just come, or the oldest that waits."""
-        agent = self._agent
+        agent, now = self._agent, self._agent.now()
         turn = agent.state.conversation(conversation_id).turn
         if turn is not None:
-            return TurnRunner(agent, turn, resumed=True) if self._can_go_on(turn) else None
+            go_on = now >= turn.deadline_at if self.only_late else self._can_go_on(turn)
+            return TurnRunner(agent, turn, resumed=True) if go_on else None
         if arrival is not None:
-            kept = agent.arrivals.kept(arrival.envelope, 0, agent.now())
+            kept = agent.arrivals.kept(arrival.envelope, 0, now)
             return TurnRunner(agent, self._turn(arrival.envelope, kept), arrival=arrival)
         waiting = agent.arrivals.next_of(conversation_id)
-        return TurnRunner(agent, self._turn(*waiting)) if waiting is not None else None
+        if waiting is None or (self.only_late and now < waiting[1].deadline_at):
+            return None
+        return TurnRunner(agent, self._turn(*waiting))
 
     def _can_go_on(self, turn: Turn) -> bool:
         arrivals, now = self._agent.arrivals, self._agent.now()

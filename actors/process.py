@@ -36,8 +36,8 @@ class Agent(Protocol):
     def last_used(self) -> float:
         """When it last did something or was asked something, in seconds since 1970."""
 
-    async def start(self) -> int:
-        """Claim the next epoch, load, and begin to work; the epoch."""
+    async def start(self, briefly: bool) -> int:
+        """Claim the next epoch, load, and begin to work; the epoch. `briefly`: only to end runs that are late."""
 
     async def rest(self, within_s: float) -> bool:
         """Begin no further turn after the one that runs (or that is about to begin).
@@ -66,14 +66,18 @@ class AgentProcess:
         self._agent: Agent | None = None
         self._agent_id = ""
         self._epoch = 0
+        self._briefly = False
         self._calls: dict[asyncio.Task[Any], None] = {}
         self._called = 0
         self._adopting = asyncio.Lock()
         self._identities = 0
         self._spoiled = ""
 
-    async def adopt(self, agent_id: str) -> int:
-        """Bring this agent to life here; its epoch. Raises what its start raised, Moved if the process is taken."""
+    async def adopt(self, agent_id: str, briefly: bool = False) -> int:
+        """Bring this agent to life here; its epoch. Raises what its start raised, Moved if the process is taken.
+
+        `briefly`: it takes no message, and only ends its runs whose deadlines have passed.
+        """
         async with self._adopting:
             if self._agent is not None and self._agent_id == agent_id:
                 return self._epoch
@@ -82,12 +86,13 @@ class AgentProcess:
             agent = self._make_agent(agent_id)
             self._identities += 1
             try:
-                epoch = await agent.start()
+                epoch = await agent.start(briefly)
             except RepertoryError as error:
                 self._spoiled = f"{agent_id} could not start"
                 await agent.stop()
                 raise _bare(error) from None
             self._agent, self._agent_id, self._epoch, self._called = agent, agent_id, epoch, 0
+            self._briefly = briefly
             return epoch
 
     async def release(self, agent_id: str, epoch: int, wait_s: float) -> bool:
@@ -108,13 +113,14 @@ class AgentProcess:
     async def status(self) -> dict[str, Any]:
         """Whom it holds, and whether it may hold another.
 
-        agent_id (None: nobody), epoch, idle, last_used, calls (from outside, since it came); identities, memory_bytes,
-        spoiled (empty, or why this process takes no further agent).
+        agent_id (None: nobody), epoch, briefly, idle, last_used, calls (from outside, since it came); identities,
+        memory_bytes, spoiled (empty, or why this process takes no further agent).
         """
         agent = self._agent
         return {
             "agent_id": self._agent_id if agent is not None else None,
             "epoch": self._epoch if agent is not None else 0,
+            "briefly": agent is not None and self._briefly,
             "idle": agent is None or agent.idle,
             "last_used": agent.last_used if agent is not None else 0.0,
             "calls": self._called,

@@ -31,6 +31,8 @@ class Slot:
     nudged: bool = False
     #: it was asked to leave after its turn
     asked: bool = False
+    #: it has the place beyond the cap, to end runs whose deadlines have passed, and takes no message
+    briefly: bool = False
 
     @property
     def route(self) -> Route:

@@ -27,6 +27,11 @@ class Damage:
     last: int = 0
     detail: str = ""
 
+    def says(self, other: Damage) -> bool:
+        """Whether this already says that the rows of `other` are gone."""
+        gone = ("lost", "unreadable")
+        return self.kind in gone and other.kind in gone and self.first <= other.first and other.last <= self.last
+
 
 def unreadable(seqs: Iterable[int], detail: str) -> list[Damage]:
     """The findings for these rows, which come in order: one for each run of them."""
@@ -51,8 +56,9 @@ async def known_losses(disk: Disk) -> list[dict[str, Any]]:
 async def report(disk: Disk, found: list[Damage], *, at: float) -> list[Damage]:
     """Log what is new in `found` and add it to the file; returns what is new. `at`: seconds since 1970."""
     known = await known_losses(disk)
-    seen = {(e.get("kind"), e.get("first"), e.get("last")) for e in known if e.get("kind") in ("lost", "unreadable")}
-    fresh = [damage for damage in found if (damage.kind, damage.first, damage.last) not in seen]
+    seen = [Damage(kind=entry["kind"], first=int(entry["first"]), last=int(entry["last"])) for entry in known
+            if {"kind", "first", "last"} <= entry.keys()]
+    fresh = [damage for damage in found if not any(one.says(damage) for one in seen)]
     for damage in fresh:
         _log.warning("the database is damaged: %s, seq %d to %d: %s",
                      damage.kind, damage.first, damage.last, damage.detail)

@@ -291,7 +291,8 @@ class DurableStore:
         try:
             return await read(reader)
         finally:
-            if found := [one for one in reader.damage() if one not in self.damage]:
+            found = [new for new in reader.damage() if not any(known.says(new) for known in self.damage)]
+            if found:
                 self.damage += found
                 with contextlib.suppress(OSError):  # a full disk stays readable
                     await report(self._disk, found, at=self._now())

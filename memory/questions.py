@@ -94,6 +94,12 @@ class Knowledge:
         busy = dict.fromkeys([*self.inboxes, *self.turns])
         return [agent_id for agent_id in busy if agent_id in self.agents and self.has_work(agent_id, now)]
 
+    def late(self, now: float) -> list[str]:
+        """Agents that have a run whose deadline has passed."""
+        return [agent_id for agent_id in dict.fromkeys([*self.inboxes, *self.turns]) if agent_id in self.agents and (
+            any(self._is_late(turn.run_id, now) for turn in self.turns.get(agent_id, {}).values())
+            or any(self._is_late(row.run_id, now) for row in self.inboxes.get(agent_id, {}).values()))]
+
     def has_work(self, agent_id: str, now: float) -> bool:
         """Whether this agent has something to do at `now` (seconds since 1970)."""
         turns = self.turns.get(agent_id, {})
@@ -170,6 +176,7 @@ QUESTIONS: dict[str, Any] = {
     "run": Knowledge.run,
     "runs": Knowledge.list_runs,
     "attention": Knowledge.attention,
+    "late": Knowledge.late,
     "has_work": Knowledge.has_work,
     "reserve": Knowledge.reserve,
     "blocks": Knowledge.list_blocks,

@@ -47,11 +47,14 @@ class Resident:
     def idle(self) -> bool:
         return not self._turning and not self._news.is_set()
 
-    async def start(self) -> int:
+    async def start(self, briefly: bool = False) -> int:
         if self.agent_id in self.town.poisoned:
             raise OutcomeUnknown("poison")
         self.epoch = (await self._commit(CLAIM, NewRow(stream=agent_stream(self.agent_id), kind="activated"))).epoch
         self.name = (await self.town.store.ask("agent", agent_id=self.agent_id))["name"]
+        if briefly:
+            await self._end_late()
+            return self.epoch
         self._news.set()
         self._loop = asyncio.create_task(self._work(), name=f"{self.agent_id} works")
         return self.epoch
@@ -119,6 +122,12 @@ class Resident:
                         self._ended.notify_all()
             async with self._ended:
                 self._ended.notify_all()
+
+    async def _end_late(self) -> None:
+        for row in (await self.town.store.load(self.agent_id)).inbox:
+            run = await self.town.store.ask("run", run_id=row.data["run_id"])
+            if run["deadline_at"] is not None and run["deadline_at"] <= self.town.now():
+                await self._step(unpack(Envelope, row.data), row.seq, ["too late"])
 
     async def _take(self) -> Row | None:
         described = await self.town.store.ask("agent", agent_id=self.agent_id)
@@ -238,8 +247,9 @@ class Town:
         envelope = Envelope(run_id=self.ids.new("run"), message_id=self.ids.new("message"), text=text)
         return await self.caller.ask(agent_id, envelope, op_id=self.ids.new("turn"), deadline_s=DEADLINE_S)
 
-    async def post(self, agent_id: str, text: str = "hello") -> str:
-        envelope = Envelope(run_id=self.ids.new("run"), message_id=self.ids.new("message"), text=text)
+    async def post(self, agent_id: str, text: str = "hello", within_s: float | None = None) -> str:
+        envelope = Envelope(run_id=self.ids.new("run"), message_id=self.ids.new("message"), text=text,
+                            within_s=within_s)
         row = NewRow(stream=inbox_stream(agent_id), kind="message", data=pack(envelope))
         await self.store.commit(Commit(op_id=self.ids.new("turn"), author="client:test", epoch=UNFENCED, rows=(row,)))
         return envelope.run_id

@@ -15,6 +15,10 @@ ONCE_FAILED: dict[str, str] = {
     "1420": "the cancel of a run that had not begun was settled twice",
     "483": "a table whose newest version lost its only data file hid its good older versions: the store did not open",
     "320": "a process with a replaced activation let its caller wait for a run that was over",
+    "838": "an activation that was fenced off told nobody, and the directory went on counting on it",
+    "922": "a table one of whose data files was gone could not be searched, though its rows lay elsewhere",
+    "982": "a reply that was settled by a step whose answer got lost was settled again",
+    "75": "a run whose agent waited for a place behind a hung tool ended 70 s after its deadline",
     "9": "a run that waited behind another one was ended when that one was over, not at its own deadline",
 }
 

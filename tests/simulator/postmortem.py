@@ -17,9 +17,8 @@ from .auditor import Auditor, Refusal, unpaired
 from .ledger import Edited, Ledger
 from .script import find
 
-#: seconds (virtual) by which a run may end after its deadline. A lost message costs its caller's time-out, the longest
-#: of which is that of an agent's release (`activation.TURN_S + ADOPT_S`): until then its place is not free for others.
-GRACE_S = 100.0
+#: seconds (virtual) by which a run may end after its deadline, or after everything healed
+GRACE_S = 20.0
 #: what an agent gives a run that names no deadline; the simulated agents' spec says so
 DEFAULT_DEADLINE_S = 90.0
 
@@ -42,18 +41,13 @@ async def whole_journal(store: Store, agents: Iterable[str], blocks: Iterable[st
 class Postmortem:
     """The checks, on the whole journal in order."""
 
-    def __init__(self, rows: list[Row], ledger: Ledger, auditor: Auditor, *, healed_at: float,
-                 crowded: bool) -> None:
-        """`healed_at`: seconds since 1970 from which nothing went wrong any more.
-
-        `crowded`: not all agents can be live at once, so that one may have to wait until another one is done.
-        """
+    def __init__(self, rows: list[Row], ledger: Ledger, auditor: Auditor, *, healed_at: float) -> None:
+        """`healed_at`: seconds since 1970 from which nothing went wrong any more."""
         self._rows = rows
         self._ledger = ledger
         self._auditor = auditor
         self._must = auditor.must
         self._healed_at = healed_at
-        self._crowded = crowded
 
     def check(self) -> None:
         """All of it; the first violation is reported to the auditor."""
@@ -152,20 +146,13 @@ class Postmortem:
             self._must(run_id in ended, "P5", "run %s of %s has not ended", run_id, agent_id)
             if run_id in ended:
                 due = row.at + row.data.get("within_s", DEFAULT_DEADLINE_S)
-                free_at = self._free_at(row, ended)
-                late_s = ended[run_id].at - max(due, self._healed_at, free_at)
+                late_s = ended[run_id].at - max(due, self._healed_at)
                 self._must(late_s < GRACE_S, "P5", "run %s ended %.1f s after its deadline", run_id, late_s)
         for sent in self._ledger.sent:
             end = ended.get(sent.run_id)
             if sent.outcome is not None and end is not None:
                 self._must(sent.outcome.status == end.data["status"], "P1", "%s was told %s, the journal says %s",
                            sent.token, sent.outcome.status, end.data["status"])
-
-    def _free_at(self, message: Row, ended: dict[str, Row]) -> float:
-        """When whoever stood in this run's way was done: the run before it, or the agent that had its place."""
-        end = ended[message.data["run_id"]]
-        return max((row.at for row in ended.values() if row.seq < end.seq
-                    and (row.stream == end.stream or self._crowded)), default=0.0)
 
     def _order(self, messages: dict[str, Row]) -> None:
         """What one person sent to one conversation, each after the one before was acknowledged, was taken in order.

@@ -223,8 +223,7 @@ class World:
         self.storage.lose_power("the last look")
         store = StoreHandle(self.store_ref)
         rows = await whole_journal(store, self.ledger.agents.values(), self.ledger.blocks)
-        Postmortem(rows, self.ledger, self.auditor, healed_at=self.healed_at,
-                   crowded=self.plan.live_cap < self.plan.agents).check()
+        Postmortem(rows, self.ledger, self.auditor, healed_at=self.healed_at).check()
 
     def _crash(self, where: str) -> None:
         self.trace.fault("crash at a disk operation", "disk", "crash %s", where)

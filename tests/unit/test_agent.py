@@ -6,14 +6,15 @@ import dataclasses
 import pytest
 from stage import Stage, calls, says
 
-from repertory.errors import Fenced, ModelRefused, ModelUnavailable, Moved, NotFound, RateLimited
+from repertory.actors.agent import Agent
+from repertory.errors import Fenced, ModelRefused, ModelUnavailable, Moved, NotFound, OutcomeUnknown, RateLimited
 from repertory.llm.protocol import ModelAnswer
-from repertory.memory import tokens
+from repertory.memory import events, tokens
 from repertory.memory.agent_types import AgentType
 from repertory.memory.fold import revive
-from repertory.memory.journal import Commit, NewRow
+from repertory.memory.journal import UNFENCED, Commit, NewRow
 from repertory.memory.state import ToolSource
-from repertory.messages import Usage
+from repertory.messages import Outcome, ReplyTo, Usage
 
 FAST = 20.0
 ASKING = ("send_message", "send_message_to_agent_and_wait_for_reply")
@@ -531,3 +532,53 @@ async def test_p3_a_fenced_agent_says_so_when_it_is_nudged_so_that_nobody_counts
     await until(lambda: old.lanes.fenced)
     with pytest.raises(Fenced):
         await old.nudge()
+
+
+async def test_p5_an_agent_that_is_live_only_briefly_ends_what_is_late_and_takes_nothing():
+    stage = Stage(lambda request: says("fine"))
+    await stage.create("a")
+    for text, within_s in (("first", None), ("second", 5.0), ("third", None)):
+        envelope = stage.envelope(text, within_s=within_s)
+        await stage.store.commit(Commit(op_id=text, author="client:test", epoch=UNFENCED,
+                                        rows=(events.message("a", envelope),)))
+    stage.clock.time += 6.0
+    agent = Agent("a", stage.surroundings)
+    await agent.start(briefly=True)
+    assert {run["status"] for run in await stage.store.ask("runs", active=True)} == {"created"}
+    assert [run["status"] for run in await stage.store.ask("runs")] == ["created", "failed", "created"]
+    with pytest.raises(Moved):
+        await stage.ask(agent, "fourth")
+    assert await agent.rest(5.0)
+    await agent.stop()
+    assert stage.model.asked == []
+    await stage.live("a")
+    await until(lambda: len(stage.model.asked) == 2)
+    await stage.close()
+
+
+async def test_p1_a_reply_that_was_settled_by_a_step_whose_answer_got_lost_is_not_settled_again():
+    stage = Stage(lambda request: asks("b") if len(stage.model.asked) == 1 else says("done"))
+    asker = await stage.live(await stage.create("a", tools=ASKING))
+    await stage.create("b")
+    asking = asyncio.create_task(stage.ask(asker, "ask b"))
+    await until(lambda: asker.state.conversation("default").turn and asker.state.conversation("default").turn.questions)
+    commit, lost = stage.store.commit, []
+
+    async def forgetful(new):
+        done = await commit(new)
+        if new.op_id.endswith("/step") and not lost:
+            lost.append(new)
+            raise OutcomeUnknown("the answer got lost")
+        return done
+
+    stage.store.commit = forgetful
+    (question,) = asker.state.conversation("default").turn.questions
+    reply = events.reply(ReplyTo(agent_id="a", conversation_id="default", op_id=question.op_id),
+                         Outcome(run_id="r", agent_id="b", status="completed", texts=("yes",)))
+    await commit(Commit(op_id="reply", author="client:test", epoch=UNFENCED, rows=(reply,)))
+    assert (await asyncio.wait_for(asking, FAST)).texts == ("done",)
+    await asker.nudge()
+    assert lost
+    settled = [seq for row in await stage.store.read("agent:a") for seq in row.data.get("consumed", ())]
+    assert len(settled) == len(set(settled)) == 2
+    await stage.close()

@@ -118,6 +118,23 @@ async def test_when_all_are_busy_the_longest_live_leaves_after_its_turn_though_m
         assert [name for name, _ in itertools.groupby(town.turns)] == ["Ada", "Bo", "Ada"]
 
 
+async def test_p5_a_run_whose_agent_waits_for_a_place_in_vain_is_ended_beyond_the_cap() -> None:
+    async with Town(cap=1) as town:
+        ada, bo = await town.create("Ada", "Bo")
+        long = await town.post(ada, "hold")
+        await town.until(lambda: town.held)
+        late, later = await town.post(bo, within_s=0.01), await town.post(bo)
+        await town.until(lambda: town.store.index.late(town.now()) == [bo])
+        town.directory._activations.hurry([bo])
+        await town.done(late)
+        assert town.store.index.runs[later].status == "created"
+        await town.until(lambda: town.live() == ["Ada"])
+        assert town.directory._activations.most_live == 2
+        town.gate.set()
+        await town.done(long, later)
+        assert town.turns == ["Ada", "Bo"]
+
+
 async def test_an_idle_agent_is_put_away_below_the_cap_only_when_an_idle_time_is_set() -> None:
     async with Town() as town:
         (ada,) = await town.create("Ada")

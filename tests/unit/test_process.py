@@ -27,7 +27,7 @@ class Keeper:
         self.idle, self.last_used = True, 0.0
         self.stopped = asyncio.Event()
 
-    async def start(self) -> int:
+    async def start(self, briefly: bool = False) -> int:
         if self.agent_id == "agent-broken":
             raise RepertoryError(f"broken, and it knows {self.secret}")
         return 1
