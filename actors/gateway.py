@@ -14,13 +14,12 @@ from typing import Any
 
 from repertory.actors.handles import Ref
 from repertory.errors import RouteError
-from repertory.llm.budgets import BudgetCounter
 from repertory.llm.gateway import Gateway, ProviderFactory
 from repertory.llm.protocol import ModelAnswer, ModelRequest
 from repertory.llm.providers import provider_factories
 from repertory.llm.settings import GatewaySettings
 
-#: for a word with the counter of budgets, and before it is asked again when it did not answer
+#: for a word with the gateway that keeps the budgets, and before it is asked again when it did not answer
 _LEASE_S = 10.0
 _LEASE_AGAIN_S = 1.0
 
@@ -34,7 +33,7 @@ class ModelActor:
         *,
         seed: int | None = None,
         providers: Mapping[str, ProviderFactory] | None = None,
-        budgets: Ref | None = None,
+        first: Ref | None = None,
     ) -> None:
         """Make one.
 
@@ -42,13 +41,13 @@ class ModelActor:
             settings: which providers there are and how hard they may be driven.
             seed: for the jitter of back-offs; None: by chance.
             providers: instead of those of the settings (tests, the simulator).
-            budgets: a `BudgetActor`, where several gateways share the keys' limits; None: this is the only one.
+            first: the gateway that keeps the budgets of the keys; None: this one does.
         """
         settings = settings or GatewaySettings()
         if providers is None:
             providers = provider_factories(settings, os.environ)
-        self._budgets = budgets
-        lease = self._leased if budgets is not None else None
+        self._first = first
+        lease = self._leased if first is not None else None
         self._gateway = Gateway(providers, settings, chance=random.Random(seed), lease=lease)
 
     async def answer(self, request: ModelRequest, stream: bool = False, caller: str = "") -> ModelAnswer:
@@ -66,6 +65,10 @@ class ModelActor:
     async def context_window(self, handle: str) -> int:
         """Tokens of a request and its answer together."""
         return await self._gateway.context_window(handle)
+
+    async def lease(self, name: str, units: float) -> tuple[float, float]:
+        """Hand out a part of a budget to the gateway of another node; see `Gateway.lease`."""
+        return self._gateway.lease(name, units)
 
     async def status(self) -> dict[str, Any]:
         """What is going on, as plain data; see `Gateway.status`."""
@@ -86,20 +89,9 @@ class ModelActor:
         await self._gateway.close()
 
     async def _leased(self, name: str, units: float) -> tuple[float, float]:
-        assert self._budgets is not None
+        assert self._first is not None
         try:
-            granted, wait_s = await self._budgets.call("lease", name, units, timeout_s=_LEASE_S)
+            granted, wait_s = await self._first.call("lease", name, units, timeout_s=_LEASE_S)
         except RouteError:
             return 0.0, _LEASE_AGAIN_S  # a lease whose answer got lost counts as used
         return granted, wait_s
-
-
-class BudgetActor:
-    """Keeps the limits of all keys for a cluster with several gateways; there is one."""
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._counter = BudgetCounter(settings.providers)
-
-    async def lease(self, name: str, units: float) -> tuple[float, float]:
-        """Hand out a portion; see `BudgetCounter.lease`."""
-        return self._counter.lease(name, units)

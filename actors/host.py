@@ -14,7 +14,7 @@ from repertory.actors.models import ModelsHandle
 from repertory.actors.process import AgentProcess
 from repertory.actors.reader import ReaderHandle
 from repertory.actors.sandbox import SandboxHandle
-from repertory.actors.shell import RayRef
+from repertory.actors.shell import RayRef, this_node
 from repertory.actors.surroundings import Surroundings
 from repertory.ids import IdSource
 from repertory.memory.agent_types import AgentType, with_types
@@ -22,11 +22,11 @@ from repertory.tools.registry import ToolRegistry
 
 
 async def make_process(store: RayRef, models: RayRef, blocks: RayRef, reader: RayRef, sandbox: RayRef,
-                       types: tuple[AgentType, ...] = ()) -> AgentProcess:
-    """A process that takes agents of the built-in types and of `types`."""
+                       home: str = "", types: tuple[AgentType, ...] = ()) -> AgentProcess:
+    """A process that takes agents of the built-in types and of `types`. `home`: the node of all that is named here."""
     ids = IdSource()
     surroundings = Surroundings(
-        store=StoreHandle(store), models=ModelsHandle(models), blocks=CoordinatorHandle(blocks),
+        store=StoreHandle(store), models=ModelsHandle(nearest(models, home)), blocks=CoordinatorHandle(blocks),
         search=ReaderHandle(reader), sandbox=SandboxHandle(sandbox), tools=ToolRegistry.with_builtins(),
         types=with_types(types), now=time.time, new_op=lambda: ids.new("turn"),
     )
@@ -35,6 +35,12 @@ async def make_process(store: RayRef, models: RayRef, blocks: RayRef, reader: Ra
     gc.freeze()
     return AgentProcess(lambda agent_id: Agent(agent_id, surroundings), memory_bytes=resident_bytes,
                         collect=gc.collect)
+
+
+def nearest(first: RayRef, home: str) -> RayRef:
+    """The gateway of this node; the first one, which is at `home`, where that has none (yet)."""
+    mine = first.on(this_node())
+    return mine if this_node() != home and mine.exists() else first
 
 
 def resident_bytes() -> int:

@@ -89,8 +89,7 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
         DIRECTORY: (Recipe(module=module, function="make_directory", arguments={
             "store": store, "process": _processes(plan), "like": _like(plan), "live_cap": plan.live_cap,
             "limits": plan.limits, "idle_s": plan.idle_s}), ""),
-        MODELS: (Recipe(module=module, function="make_models", arguments={"settings": plan.models},
-                        secrets=plan.secrets), ""),
+        MODELS: (_models(plan), plan.node_id),
         BLOCKS: (Recipe(module=module, function="make_coordinator", arguments={"store": store}), ""),
         READER: (Recipe(module=module, function="make_reader", arguments={
             "store": store, "database": str(plan.database), "embedder": plan.embedder}), plan.node_id),
@@ -98,9 +97,20 @@ def _services(plan: Plan) -> dict[str, tuple[Recipe, str]]:
     }
 
 
+def _models(plan: Plan) -> Recipe:
+    """The first gateway; on a cluster it gives every other node one."""
+    module, alone = "repertory.actors.services", {"settings": plan.models}
+    if plan.private:
+        return Recipe(module=module, function="make_models", arguments=alone, secrets=plan.secrets)
+    like = replace(_like(plan), name=MODELS, node_id=plan.node_id)
+    return Recipe(module=module, function="make_first_models", secrets=plan.secrets,
+                  arguments={**alone, "like": like, "secrets": tuple(plan.secrets)})
+
+
 def _processes(plan: Plan) -> Recipe:
     """The processes in which agents live."""
     names = (STORE, MODELS, BLOCKS, READER, SANDBOX)
     given = plan.process or Recipe(module="repertory.actors.host", function="make_process")
     return replace(given, arguments={
-        **{name: reference(plan.database_id, name) for name in names}, "types": plan.agent_types, **given.arguments})
+        **{name: reference(plan.database_id, name) for name in names}, "home": plan.node_id, "types": plan.agent_types,
+        **given.arguments})

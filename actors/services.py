@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from repertory.actors.coordinator import BlockCoordinator
 from repertory.actors.directory import Directory
 from repertory.actors.gateway import ModelActor
+from repertory.actors.gateways import Gateways
 from repertory.actors.handles import StoreHandle
 from repertory.actors.pool import PoolLimits
 from repertory.actors.reader import ReaderActor, open_index
@@ -29,8 +31,17 @@ async def make_directory(store: RayRef, process: Recipe, like: Launch, live_cap:
     return directory
 
 
-async def make_models(settings: GatewaySettings) -> ModelActor:
-    """The gateway; it reads the keys from this process's environment."""
+async def make_models(settings: GatewaySettings, first: RayRef | None = None) -> ModelActor:
+    """A gateway; it reads the keys from this process's environment. `first`: the one that keeps their budgets."""
+    return ModelActor(settings, first=first)
+
+
+async def make_first_models(settings: GatewaySettings, like: Launch, secrets: tuple[str, ...]) -> ModelActor:
+    """The first gateway, launched `like` this; it starts those of the other nodes, with the same `secrets`."""
+    first = RayRef(like.name, like.namespace)
+    others = Recipe(module=__name__, function="make_models", arguments={"settings": settings, "first": first},
+                    secrets={name: os.environ[name] for name in secrets})
+    Gateways(first, others, like).watch()
     return ModelActor(settings)
 
 

@@ -61,8 +61,9 @@ class Launch:
     namespace: str
     #: Ray starts it again when its process dies
     restarts: bool = False
-    #: the Ray node to run on; empty: any
+    #: the Ray node to run on; empty: any, and with `spread` not the same one each time
     node_id: str = ""
+    spread: bool = False
     #: `host:port` of a GCS that nothing starts again, so that the process ends with it; empty: it may come back
     gcs: str = ""
 
@@ -111,8 +112,9 @@ class Shell:
             return _Raised(RepertoryError(f"{method} failed: {error!r}"))
 
     async def vitals(self) -> dict[str, Any]:
-        """Of the process itself, whatever its actor: pid, modules that it has loaded, names in its environment."""
-        return {"pid": os.getpid(), "modules": sorted(sys.modules), "environment": sorted(os.environ)}
+        """Of the process itself, whatever its actor: pid, Ray node, modules it has loaded, names in its environment."""
+        return {"pid": os.getpid(), "node": this_node(), "modules": sorted(sys.modules),
+                "environment": sorted(os.environ)}
 
     @ray.method(concurrency_group="control")
     async def control(self, packed: bytes) -> bytes:
@@ -147,6 +149,17 @@ class RayRef:
 
     def __hash__(self) -> int:
         return hash((self.key, self._namespace))
+
+    def on(self, node_id: str) -> RayRef:
+        """The actor that does the same on another node."""
+        return RayRef(f"{self.key}@{node_id}", self._namespace)
+
+    def exists(self) -> bool:
+        """Whether there is such an actor; it may still be coming up."""
+        try:
+            return self._found() is not None
+        except OutcomeUnknown:
+            return False
 
     async def call(self, method: str, /, *args: Any, timeout_s: float, **kwargs: Any) -> Any:
         """See `handles.Ref.call`."""
@@ -211,14 +224,33 @@ def launch(recipe: Recipe, how: Launch) -> RayRef:
     }
     if how.node_id:
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(how.node_id, soft=False)
+    elif how.spread:
+        options["scheduling_strategy"] = "SPREAD"
     handle = make(Shell).options(**options).remote(recipe, how.gcs)
     return RayRef(how.name, how.namespace, handle)
 
 
 def named(namespace: str) -> list[RayRef]:
-    """All actors of a namespace that live."""
-    actors = ray.util.list_named_actors(all_namespaces=True)
+    """All actors of a namespace that live. Raises OutcomeUnknown when Ray does not answer."""
+    try:
+        actors = ray.util.list_named_actors(all_namespaces=True)
+    except RayError as error:
+        raise OutcomeUnknown(f"Ray does not say which actors there are: {_first_line(error)}") from None
     return [RayRef(one["name"], namespace) for one in actors if one["namespace"] == namespace]
+
+
+def nodes() -> list[str]:
+    """The ids of the cluster's nodes. Raises OutcomeUnknown when Ray does not answer."""
+    try:
+        return [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    except RayError as error:
+        raise OutcomeUnknown(f"Ray does not say which nodes there are: {_first_line(error)}") from None
+
+
+def this_node() -> str:
+    """The id of the node that this process runs on."""
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
 
 
 def _first_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ class RaySpawner:
     async def spawn(self) -> Ref:
         """See `pool.Spawner.spawn`."""
         name = self._ids.new("turn").replace("turn-", PREFIX)
-        ref = launch(self._recipe, replace(self._like, name=name))
+        ref = launch(self._recipe, replace(self._like, name=name, spread=True))
         try:
             await ref.call("status", timeout_s=SPAWN_S)
         except RepertoryError:

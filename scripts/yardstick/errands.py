@@ -108,13 +108,15 @@ class Errands:
             for agent in self._core.agents[:size]:
                 await agent.retag([*agent.tags, tag])
         await self._core.system.broadcast("hello", match_all=[tag])  # all of them are live then
-        taken = []
+        await self._pool_is_ready()
+        taken, busy = [], machine.processor_ms()
         for _ in range(5):
             begun = time.perf_counter()
             result = await self._core.system.broadcast("hello", match_all=[tag])
             taken.append((time.perf_counter() - begun) * 1e3)
             assert len(result.answered) == size, result
         self.seen[f"broadcast {size}"].append(timing.percentile(taken, 50))
+        self.seen[f"processor {size}"].append((machine.processor_ms() - busy) / (len(taken) * size))
 
     async def _appends(self, number: int) -> None:
         """Ten agents at once append to one block by a tool call each, ten times; nothing may be lost."""

@@ -50,6 +50,19 @@ def unique_mib(pid: int) -> float:
     return float(psutil.Process(pid).memory_full_info().uss) / 2**20
 
 
+def processor_ms() -> float:
+    """The processor time that this process and all its descendants that live have used so far, in milliseconds."""
+    taken = 0.0
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        try:
+            used = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        taken += used.user + used.system
+    return taken * 1e3
+
+
 def folder_bytes(folder: Path) -> int:
     """What all files below `folder` occupy on the disk; files that vanish meanwhile count as nothing."""
     total = 0

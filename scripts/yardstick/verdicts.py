@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from yardstick.duel import AGENTS, EDGE, Seen
 from yardstick.report import Line, Target
 from yardstick.timing import ratios, spread
@@ -85,6 +87,14 @@ def errand_lines(seen: Seen) -> list[Line]:
              value=spread([a + b for a, b in zip(seen["activate"], seen["actor start"], strict=True)]),
              note="pool empty: both"),
         _row("broadcast to 10 live agents", "ms", seen["broadcast 10"], message, at_most(3, "one message")),
+    ]
+    cores = os.cpu_count() or 1
+    least = [10 * each / cores for each in seen["processor 10"]]
+    lines += [
+        Line(name="processor time of one of these ten messages, all processes", unit="ms",
+             value=spread(seen["processor 10"])),
+        Line(name=f"ten times that on {cores} cores: what the broadcast takes at least", unit="ms", value=spread(least),
+             ratio=ratios(least, message), note="× one message"),
     ]
     if seen["broadcast 50"]:
         lines.append(Line(name="broadcast to 50 live agents", unit="ms", value=spread(seen["broadcast 50"]),

@@ -12,7 +12,7 @@ from provider_conformance import NOTE, request, user
 from wire.openai_wire import OpenAIWire
 from wire.server import KEY, Cut, Drop, Hang, Refuse, Reply, WireServer
 
-from repertory.actors.gateway import BudgetActor, ModelActor
+from repertory.actors.gateway import ModelActor
 from repertory.actors.models import ModelsHandle
 from repertory.errors import (
     AnswerInvalid,
@@ -461,12 +461,12 @@ async def test_a_request_can_be_stopped_by_its_id() -> None:
 async def test_gateways_that_share_a_key_stay_within_its_limit_together() -> None:
     model = Scripted(lambda _: "yes")
     settings = GatewaySettings(providers={"test": ProviderSettings(kind="offline", requests_per_minute=2)})
-    counter = LocalRef(BudgetActor(settings))
-    gateways = [ModelActor(settings, providers={"test": lambda: model}, seed=n, budgets=counter) for n in range(3)]
+    first = ModelActor(settings, providers={"test": lambda: model}, seed=0)
+    others = [ModelActor(settings, providers={"test": lambda: model}, seed=n, first=LocalRef(first)) for n in (1, 2)]
     answers = await asyncio.gather(
         *(
             gateway.answer(request(user("?"), request_id=f"{n}", timeout_s=10.0))
-            for gateway in gateways
+            for gateway in (first, *others)
             for n in range(3)
         ),
         return_exceptions=True,
@@ -477,8 +477,8 @@ async def test_gateways_that_share_a_key_stay_within_its_limit_together() -> Non
 
 async def test_a_lease_whose_answer_is_lost_counts_as_used() -> None:
     settings = GatewaySettings(providers={"test": ProviderSettings(kind="offline", tokens_per_minute=60_000)})
-    counter = LocalRef(BudgetActor(settings), lose=["lease"])
-    actor = ModelActor(settings, providers={"test": lambda: Scripted(["yes"])}, seed=1, budgets=counter)
+    first = LocalRef(ModelActor(settings, providers={}, seed=0), lose=["lease"])
+    actor = ModelActor(settings, providers={"test": lambda: Scripted(["yes"])}, seed=1, first=first)
     assert (await actor.answer(request(user("?")))).text == "yes"
 
 

@@ -1,15 +1,14 @@
 """How much may be asked of a provider in a minute: by one gateway, or by many that share a key.
 
-One gateway keeps to its budget by itself. Where every node has a gateway, one counter in the cluster holds the budget
-of the key, and each gateway leases small portions of it in advance; so N nodes together stay within the limit, and
-most requests need no word with the counter. What a gateway leased and did not use is lost after a while: the limit is
-then not used up, never exceeded.
+Where every node has a gateway, the first one keeps the budgets of all keys, and each of the others leases small
+portions of them in advance; so N nodes together stay within the limit, and most requests need no word with the first.
+What a gateway leased and did not use is lost after a while: the limit is then not used up, never exceeded.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from repertory.llm.settings import ProviderSettings
@@ -35,7 +34,7 @@ class Budget(Protocol):
 
 
 class OwnBudget:
-    """A budget that nobody else draws on: a token bucket that holds at most a minute's worth."""
+    """A budget that is kept here: a token bucket that holds at most a minute's worth."""
 
     def __init__(self, per_minute: float) -> None:
         self._per_minute = per_minute
@@ -54,6 +53,12 @@ class OwnBudget:
         """See `Budget`."""
         self._level = min(self._per_minute, self.level() - units)
 
+    def lease(self, units: float) -> tuple[float, float]:
+        """Hand out up to `units`. Returns what was granted, and in how many seconds the rest would be there."""
+        granted = min(units, max(0.0, self.level()))
+        self.take(granted)
+        return granted, self.missing_s(units - granted)
+
     def level(self) -> float:
         """Units that are there now."""
         now = asyncio.get_running_loop().time()
@@ -64,7 +69,7 @@ class OwnBudget:
 
 
 class LeasedBudget:
-    """A gateway's part of a budget that others draw on too."""
+    """A gateway's part of a budget that the first gateway keeps."""
 
     def __init__(self, name: str, per_minute: float, lease: Lease) -> None:
         self._name = name
@@ -74,7 +79,7 @@ class LeasedBudget:
         self._until = 0.0
 
     async def wait_s(self, units: float) -> float:
-        """See `Budget`; asks the counter when its portion does not suffice."""
+        """See `Budget`; asks for more when its portion does not suffice."""
         units = min(units, self._per_minute)
         loop = asyncio.get_running_loop()
         if loop.time() > self._until:
@@ -90,23 +95,6 @@ class LeasedBudget:
     def take(self, units: float) -> None:
         """See `Budget`."""
         self._left -= units
-
-
-class BudgetCounter:
-    """What is left of every provider's budget; there is one in a cluster."""
-
-    def __init__(self, providers: Mapping[str, ProviderSettings]) -> None:
-        self._budgets: dict[str, OwnBudget] = {}
-        for provider, settings in providers.items():
-            for what, per_minute in limits_of(settings).items():
-                self._budgets[f"{provider}/{what}"] = OwnBudget(per_minute)
-
-    def lease(self, name: str, units: float) -> tuple[float, float]:
-        """Hand out up to `units`. Returns what was granted, and in how many seconds the rest would be there."""
-        budget = self._budgets[name]
-        granted = min(units, max(0.0, budget.level()))
-        budget.take(granted)
-        return granted, budget.missing_s(units - granted)
 
 
 def limits_of(settings: ProviderSettings) -> dict[str, float]:

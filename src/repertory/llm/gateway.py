@@ -66,7 +66,7 @@ class Gateway:
             providers: by name, functions that open a provider; called when one is first needed.
             settings: limits and patience.
             chance: the source of jitter, seeded in a simulation.
-            lease: where the budgets of keys are kept when other gateways use the same ones.
+            lease: where the budgets of keys are kept, if that is another gateway; None: here.
         """
         self._factories = providers
         self._settings = settings
@@ -265,6 +265,11 @@ class Gateway:
         jittered = grown * (0.5 + self._chance.random() / 2)
         asked: float = failure.data.get("retry_after_s") or 0.0
         return max(jittered, asked)
+
+    def lease(self, name: str, units: float) -> tuple[float, float]:
+        """Hand out a part of the budget `provider/what` to another gateway; see `OwnBudget.lease`."""
+        provider, what = name.split("/")
+        return self._limits_of(provider).lease(what, units)
 
     async def _provider(self, name: str) -> Provider:
         if name not in self._open:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from repertory.errors import ModelUnavailable, RateLimited
-from repertory.llm.budgets import Lease, budgets_of
+from repertory.llm.budgets import Lease, OwnBudget, budgets_of
 from repertory.llm.settings import Patience, ProviderSettings
 
 
@@ -68,7 +68,7 @@ class Limits:
     def __init__(
         self, provider: str, settings: ProviderSettings, patience: Patience, lease: Lease | None = None
     ) -> None:
-        """`lease`: where the budgets of the key are kept when other gateways share it."""
+        """`lease`: where the budgets of the key are kept, if that is another gateway."""
         self._provider = provider
         self.slots = asyncio.Semaphore(settings.max_concurrent)
         self.breaker = Breaker(patience)
@@ -113,6 +113,12 @@ class Limits:
             await asyncio.sleep(min(open_s, max(give_up - now, 0.001)))
         for what, budget in self._budgets.items():
             budget.take(1.0 if what == "requests" else tokens)
+
+    def lease(self, what: str, units: float) -> tuple[float, float]:
+        """Hand out a part of a budget that is kept here; see `OwnBudget.lease`."""
+        budget = self._budgets[what]
+        assert isinstance(budget, OwnBudget)
+        return budget.lease(units)
 
     def pause(self, seconds: float) -> None:
         """The provider asked for quiet: nobody sends anything for that long."""
