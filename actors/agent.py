@@ -54,7 +54,7 @@ class Agent:
         self.memory = asyncio.Lock()
         #: what the provider counts over what we estimate, at least 1
         self.token_ratio = 1.0
-        self._nudged = False
+        self._nudged = self._briefly = False
         self.last_used = surroundings.now()
         self.epoch = 0
         self._events_since_snapshot = 0
@@ -71,7 +71,7 @@ class Agent:
 
         `briefly`: only with runs whose deadlines have passed, to end them.
         """
-        self.lanes.only_late = briefly
+        self._briefly = self.lanes.resting = briefly
         claim = NewRow(stream=rows.agent_stream(self.id), kind="activated")
         claimed = await self.surroundings.store.commit(Commit(
             op_id=self.surroundings.new_op(), author=rows.agent_stream(self.id), epoch=CLAIM, rows=(claim,)))
@@ -90,10 +90,11 @@ class Agent:
     async def rest(self, within_s: float) -> bool:
         """Begin no further turn; True when, within `within_s` seconds, none runs any more. Else work on as before."""
         self.lanes.resting = True
+        self.inbox.watch_deadlines()
         if running := [*self.lanes.running.values(), *self.arrivals.being_kept()]:
             await asyncio.wait(running, timeout=within_s)
         if self.lanes.running:
-            self.lanes.resting = False
+            self.lanes.resting = self._briefly
             self.lanes.begin_all()
             return False
         return True

@@ -38,7 +38,7 @@ class Inbox:
     def admit(self, envelope: Envelope, op_id: str) -> Arrival:
         """A new message: write it into the inbox, and begin its turn at once if it is the only one."""
         agent = self._agent
-        if agent.lanes.resting or agent.lanes.only_late:
+        if agent.lanes.resting:
             raise Moved("this agent is about to leave its process", agent_id=agent.id)
         arrival = agent.arrivals.by_op[op_id] = Arrival(envelope)
         conversation_id = envelope.conversation_id
@@ -127,11 +127,11 @@ class Inbox:
                 raise
 
     async def end_unbegun(self) -> None:
-        """End the runs that wait behind another one and are cancelled, or whose deadline has passed (P5)."""
+        """End the runs that wait, behind another one or in vain, and are cancelled or late (P5)."""
         agent = self._agent
         for seq in sorted(agent.arrivals.messages):
             envelope, kept = agent.arrivals.messages.get(seq, (None, None))
-            if envelope is None or kept is None or not self._waits_behind(envelope):
+            if envelope is None or kept is None or not self._waits(envelope):
                 continue
             cancelled = agent.arrivals.is_cancelled(envelope.run_id)
             if not cancelled and agent.now() < kept.deadline_at:
@@ -161,20 +161,19 @@ class Inbox:
         """See to it that waiting runs end at their deadlines."""
         agent = self._agent
         self.close()
-        late = [kept.deadline_at for envelope, kept in agent.arrivals.messages.values() if self._waits_behind(envelope)]
-        if late and not agent.lanes.resting:
+        late = [kept.deadline_at for envelope, kept in agent.arrivals.messages.values() if self._waits(envelope)]
+        if late and not agent.lanes.fenced:
             after_s = max(0.05, min(late) - agent.now() + 0.05)
             self._sweeper = asyncio.get_running_loop().call_later(after_s, self._sweep)
 
-    def _waits_behind(self, envelope: Envelope) -> bool:
-        """Whether another run's turn keeps this message from being taken."""
-        agent, conversation_id = self._agent, envelope.conversation_id
-        turn = agent.state.conversation(conversation_id).turn
-        if agent.lanes.only_late and turn is None:
-            first = agent.arrivals.next_of(conversation_id)
-            return first is not None and first[0].run_id != envelope.run_id
+    def _waits(self, envelope: Envelope) -> bool:
+        """Whether another run's turn keeps this message from being taken, or the agent is about to leave."""
+        lanes, conversation_id = self._agent.lanes, envelope.conversation_id
+        turn = self._agent.state.conversation(conversation_id).turn
+        if turn is None and conversation_id not in lanes.taken:
+            return lanes.resting
         open_run = turn.envelope.run_id if turn is not None else envelope.run_id
-        return agent.lanes.taken.get(conversation_id, open_run) != envelope.run_id
+        return lanes.taken.get(conversation_id, open_run) != envelope.run_id
 
     def _sweep(self) -> None:
         self._agent.spawn(self.end_unbegun())

@@ -28,10 +28,8 @@ class Lanes:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        #: no further turn begins
-        self.resting = False
         #: no further turn begins or goes on, except to end a run whose deadline has passed
-        self.only_late = False
+        self.resting = False
         #: a newer activation of the agent exists: this one can do nothing any more
         self.fenced = False
         #: by conversation: the task that carries its turns on
@@ -49,6 +47,7 @@ class Lanes:
     def fence(self) -> None:
         """A newer activation of the agent exists."""
         self.fenced = self.resting = True
+        self._agent.arrivals.close()
 
     def begin_all(self) -> None:
         """Begin to work in every conversation in which there is something to do."""
@@ -62,7 +61,7 @@ class Lanes:
 
         `arrival`: a message that may be begun while its inbox row is still being written.
         """
-        if self.resting or conversation_id in self.running:
+        if self.fenced or conversation_id in self.running:
             return
         if arrival is None and self._next(conversation_id) is None:
             return
@@ -76,7 +75,7 @@ class Lanes:
         """Turn after turn of one conversation, until there is nothing to do or the turn rests."""
         pause, broken, refused = FIRST_PAUSE_S, "", 0
         try:
-            while not self.resting:
+            while not self.fenced:
                 runner = self._next(conversation_id, arrival)
                 arrival = None
                 if runner is not None and broken:
@@ -91,7 +90,6 @@ class Lanes:
                     continue
                 except Fenced:
                     self.fence()
-                    self._agent.arrivals.close()
                 except (RouteError, StorageError, CommitRefused) as error:
                     # what became of the last commit is unknown, or somebody knows more: look, and go on from there
                     refused += isinstance(error, CommitRefused)
@@ -122,15 +120,15 @@ class Lanes:
         agent, now = self._agent, self._agent.now()
         turn = agent.state.conversation(conversation_id).turn
         if turn is not None:
-            go_on = now >= turn.deadline_at if self.only_late else self._can_go_on(turn)
+            go_on = now >= turn.deadline_at if self.resting else self._can_go_on(turn)
             return TurnRunner(agent, turn, resumed=True) if go_on else None
+        if self.resting:
+            return None
         if arrival is not None:
             kept = agent.arrivals.kept(arrival.envelope, 0, now)
             return TurnRunner(agent, self._turn(arrival.envelope, kept), arrival=arrival)
         waiting = agent.arrivals.next_of(conversation_id)
-        if waiting is None or (self.only_late and now < waiting[1].deadline_at):
-            return None
-        return TurnRunner(agent, self._turn(*waiting))
+        return TurnRunner(agent, self._turn(*waiting)) if waiting is not None else None
 
     def _can_go_on(self, turn: Turn) -> bool:
         arrivals, now = self._agent.arrivals, self._agent.now()

@@ -17,6 +17,7 @@ from repertory.actors.process import AgentProcess
 from repertory.errors import OutcomeUnknown, RepertoryError
 from repertory.ids import IdSource
 from repertory.llm.settings import GatewaySettings, Patience, ProviderSettings
+from repertory.memory.journal import Row
 
 from . import agents
 from .auditor import Auditor
@@ -222,7 +223,10 @@ class World:
         """Turn the power off and on once more, read all that is there, and check it."""
         self.storage.lose_power("the last look")
         store = StoreHandle(self.store_ref)
-        rows = await whole_journal(store, self.ledger.agents.values(), self.ledger.blocks)
+        rows: list[Row] = []
+        count = -1
+        while count != (count := (await store.ask("statistics"))["rows"]):  # an agent may have had a snapshot to write
+            rows = await whole_journal(store, self.ledger.agents.values(), self.ledger.blocks)
         Postmortem(rows, self.ledger, self.auditor, healed_at=self.healed_at).check()
 
     def _crash(self, where: str) -> None:
