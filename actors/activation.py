@@ -11,12 +11,13 @@ many may *start* at once is the pool, and never a reason to put anybody away.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from repertory.actors.handles import Ref, Route
 from repertory.actors.pool import Pool
-from repertory.actors.slots import Deaths, Slot, evictable
+from repertory.actors.queue import Queue
+from repertory.actors.slots import Slot, evictable
 from repertory.errors import AgentNotFound, CommitRefused, OutcomeUnknown, RepertoryError, RouteError, StorageError
 
 #: seconds until another look for an agent that has become idle (a parked turn does not tell): at first, at most
@@ -50,12 +51,8 @@ class Activations:
         self._has_work = has_work
         self._oldest_run = oldest_run
         self._slots: dict[str, Slot] = {}
-        #: who wants to be live, in order; a future for those who wait for it
-        self._wanted: dict[str, asyncio.Future[Route]] = {}
-        #: those that have runs whose deadlines have passed
-        self._late: dict[str, None] = {}
+        self._queue = Queue()
         self._barred: dict[str, None] = {}
-        self._deaths: dict[str, Deaths] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._room_maker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -84,7 +81,7 @@ class Activations:
 
     def hurry(self, late: list[str]) -> None:
         """These are all who have runs whose deadlines have passed: whoever of them waits need not wait for a place."""
-        self._late = dict.fromkeys(late)
+        self._queue.hurry(late)
         self._pump()
 
     def wake(self, agent_id: str, *, checked: bool = False) -> None:
@@ -94,7 +91,7 @@ class Activations:
         """
         slot = self._slots.get(agent_id)
         if slot is None:
-            if agent_id not in self._wanted:
+            if agent_id not in self._queue:
                 self._run(self._want_if_work(agent_id))
         elif checked and slot.state == "live":
             self._run(self._nudge(slot))
@@ -136,7 +133,7 @@ class Activations:
     async def bar(self, agent_id: str) -> None:
         """Put an agent away and keep it from coming back (it is being deleted)."""
         self._barred[agent_id] = None
-        self._refuse(agent_id, AgentNotFound(f"{agent_id} is being deleted", agent_id=agent_id))
+        self._queue.refuse(agent_id, AgentNotFound(f"{agent_id} is being deleted", agent_id=agent_id))
         while (slot := self._slots.get(agent_id)) is not None:
             if slot.state == "live":
                 if not await self._put_away(slot, DELETE_S) and slot.process is not None:
@@ -158,11 +155,10 @@ class Activations:
 
     def counts(self) -> dict[str, Any]:
         """Who is live, how many wait for a place, who is held back after deaths."""
-        now = asyncio.get_running_loop().time()
         return {
-            "cap": self._cap, "most_live": self.most_live, "wanted": len(self._wanted),
+            "cap": self._cap, "most_live": self.most_live, "wanted": len(self._queue),
             "live": {s.agent_id: s.process.key for s in self._slots.values() if s.process and s.state == "live"},
-            "held_back": {a: round(d.until - now, 3) for a, d in self._deaths.items() if d.until > now},
+            "held_back": self._queue.held_back(),
         }
 
     async def close(self) -> None:
@@ -171,22 +167,15 @@ class Activations:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for future in self._wanted.values():
-            if not future.done():
-                future.set_exception(OutcomeUnknown("the directory has stopped"))
-                future.exception()
-        self._wanted.clear()
+        self._queue.refuse_all(OutcomeUnknown("the directory has stopped"))
 
     # --- coming -------------------------------------------------------------------------------------------------------
 
     def _want(self, agent_id: str) -> asyncio.Future[Route]:
         if agent_id in self._barred:
             raise AgentNotFound(f"{agent_id} is being deleted", agent_id=agent_id)
-        future = self._wanted.get(agent_id)
-        if future is None:
-            future = self._wanted[agent_id] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_heard)
-            self._pump()
+        future = self._queue.join(agent_id)
+        self._pump()
         return future
 
     async def _want_if_work(self, agent_id: str) -> None:
@@ -200,25 +189,18 @@ class Activations:
             return True
         return sum(self._resident(agent_id) for agent_id in self._slots) == len(self._slots)
 
-    def _able(self) -> Iterator[str]:
-        """Those in the queue that need only a place, in order."""
-        now = asyncio.get_running_loop().time()
-        return (a for a in self._wanted if a not in self._slots
-                and (a not in self._deaths or self._deaths[a].until <= now))
-
     @property
     def _crowded(self) -> bool:
         """Whether somebody waits for a place."""
-        return not self._room and next(self._able(), None) is not None
+        return not self._room and next(self._queue.able(self._slots), None) is not None
 
     def _pump(self) -> None:
         """Start whom there is room for; else see that room is made."""
-        while self._room and (agent_id := next(self._able(), None)) is not None:
+        while self._room and (agent_id := next(self._queue.able(self._slots), None)) is not None:
             self._occupy(Slot(agent_id))
         if not self._crowded:
             return
-        if len(self._slots) == self._cap and (agent_id := next((a for a in self._able() if a in self._late), None)):
-            self._late.pop(agent_id)
+        if len(self._slots) == self._cap and (agent_id := self._queue.take_late(self._slots)) is not None:
             self._occupy(Slot(agent_id, briefly=True))
         if self._room_maker is None or self._room_maker.done():
             self._room_maker = asyncio.get_running_loop().create_task(self._make_room())
@@ -236,7 +218,7 @@ class Activations:
         except RepertoryError as error:
             self.pool.retire(process)
             if not isinstance(error, PASSING):
-                self._refuse(slot.agent_id, error)
+                self._queue.refuse(slot.agent_id, error)
             self._died(slot)
             return
         slot.epoch, slot.since = epoch, asyncio.get_running_loop().time()
@@ -247,23 +229,19 @@ class Activations:
         slot.state, slot.asked = "live", slot.briefly
         if slot.briefly:
             self._run(self._put_away(slot, TURN_S))  # whoever wants it goes on waiting for a place of its own
-        elif (future := self._wanted.pop(slot.agent_id, None)) is not None and not future.done():
-            future.set_result(slot.route)
+        else:
+            self._queue.answer(slot.agent_id, slot.route)
         self._changed.set()
         if slot.nudged:
             slot.nudged = False
             self.wake(slot.agent_id)
-
-    def _refuse(self, agent_id: str, error: RepertoryError) -> None:
-        if (future := self._wanted.pop(agent_id, None)) is not None and not future.done():
-            future.set_exception(error)
 
     # --- going --------------------------------------------------------------------------------------------------------
 
     async def _make_room(self) -> None:
         pause = LOOK_AGAIN_S
         while self._crowded:
-            missing = sum(a not in self._slots for a in self._wanted)
+            missing = self._queue.missing(self._slots)
             known = await self._statuses()
             idle = self._evictable(known)[:missing]
             if idle:
@@ -335,7 +313,7 @@ class Activations:
         """The agent is out of the process; both are free."""
         slot.state = "leaving"
         if slot.has_lived_well(asyncio.get_running_loop().time()):
-            self._deaths.pop(slot.agent_id, None)
+            self._queue.lived_well(slot.agent_id)
         await self.pool.give_back(process)
         self._free(slot)
         if slot.agent_id not in self._barred:
@@ -345,8 +323,8 @@ class Activations:
         """Its process is gone. It is activated again at once; if the same work kills it again, after growing pauses."""
         loop = asyncio.get_running_loop()
         if slot.has_lived_well(loop.time()):
-            self._deaths.pop(slot.agent_id, None)
-        pause = self._deaths.setdefault(slot.agent_id, Deaths()).another(loop.time())
+            self._queue.lived_well(slot.agent_id)
+        pause = self._queue.died(slot.agent_id)
         self._free(slot)
         self._run(self._forgive(slot.agent_id))
         if pause:
@@ -355,9 +333,7 @@ class Activations:
             self._run(self._want_if_work(slot.agent_id))
 
     async def _forgive(self, agent_id: str) -> None:
-        run_id = await self._oldest_run(agent_id)
-        deaths = self._deaths.get(agent_id)
-        if deaths is not None and deaths.forgive(run_id, asyncio.get_running_loop().time()):
+        if self._queue.forgive(agent_id, await self._oldest_run(agent_id)):
             self._pump()
 
     def _free(self, slot: Slot) -> None:
@@ -384,9 +360,3 @@ class Activations:
         self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()
-
-
-def _heard(future: asyncio.Future[Route]) -> None:
-    """Nobody may be waiting for it, and that is no error."""
-    if not future.cancelled():
-        future.exception()

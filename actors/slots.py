@@ -9,8 +9,6 @@ from repertory.actors.handles import Ref, Route
 
 #: seconds in which a route that was just handed out may be used before its agent is put away again
 HANDED_OUT_S = 0.5
-#: an agent whose process died rests before its next activation: 0, then this long, twice as long each time
-DIED_PAUSE_S, DIED_LONGEST_S = 0.5, 60.0
 #: seconds an agent must live for its earlier deaths to be forgotten
 HEALTHY_S = 60.0
 
@@ -43,31 +41,6 @@ class Slot:
     def has_lived_well(self, now: float) -> bool:
         """Whether it was live long enough for its earlier deaths to be forgotten."""
         return self.since > 0 and now - self.since > HEALTHY_S
-
-
-@dataclass(slots=True)
-class Deaths:
-    """How often an agent's process has died of late."""
-
-    count: int = 0
-    #: its oldest run that was not over when it died last
-    run_id: str = ""
-    #: loop time before which it is not activated again
-    until: float = 0.0
-
-    def forgive(self, run_id: str, now: float) -> bool:
-        """Whether it got somewhere since it died before: another run is its oldest now, and it need not rest."""
-        moved = run_id != self.run_id
-        if moved:
-            self.run_id, self.count, self.until = run_id, 1, now
-        return moved
-
-    def another(self, now: float) -> float:
-        """It has died once more; the seconds until it may be activated again."""
-        pause = 0.0 if self.count == 0 else min(DIED_PAUSE_S * 2 ** (self.count - 1), DIED_LONGEST_S)
-        self.count += 1
-        self.until = now + pause
-        return pause
 
 
 def evictable(known: list[tuple[Slot, dict[str, Any]]], now: float) -> list[Slot]:
