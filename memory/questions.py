@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import asdict
+from heapq import nlargest
 from typing import Any
 
 from repertory.errors import AgentNotFound, InboxFull, RunNotFound
@@ -85,9 +86,9 @@ class Knowledge:
     def list_runs(self, *, agent_id: str | None = None, active: bool = False, limit: int = 100
                   ) -> list[dict[str, Any]]:
         """Runs, newest first."""
-        found = (r for r in sorted(self.runs.values(), key=lambda r: -r.seq)
-                 if agent_id in (None, r.agent_id) and not (active and r.status in TERMINAL))
-        return [asdict(run) for run, _ in zip(found, range(limit), strict=False)]
+        found = (run for run in self.runs.values()
+                 if agent_id in (None, run.agent_id) and not (active and run.status in TERMINAL))
+        return [asdict(run) for run in nlargest(limit, found, key=lambda run: run.seq)]
 
     def attention(self, now: float) -> list[str]:
         """Agents that have something to do: a message to take, a turn to go on with, a wait that is over."""
