@@ -27,19 +27,23 @@ class Gateways:
         self._first = first
         self._recipe = recipe
         self._like = like
+        #: nodes that have one; Ray starts it again when its process dies
+        self._seen_to = {like.node_id}
 
     def watch(self) -> None:
         """Look now, and again and again."""
+        asyncio.get_running_loop().call_later(LOOK_S, self.watch)
         try:
             self.look()
         except RepertoryError as error:
             _log.warning("nodes without a gateway cannot be looked for now: %s", error)
-        asyncio.get_running_loop().call_later(LOOK_S, self.watch)
 
     def look(self) -> None:
         """Start a gateway wherever there is none. Raises OutcomeUnknown when Ray does not say where that is."""
-        there = {ref.key for ref in named(self._like.namespace)}
-        for node_id in nodes():
+        without = set(nodes()) - self._seen_to
+        there = {ref.key for ref in named(self._like.namespace)} if without else set()
+        for node_id in sorted(without):
             name = self._first.on(node_id).key
-            if node_id != self._like.node_id and name not in there:
+            if name not in there:
                 launch(self._recipe, replace(self._like, name=name, node_id=node_id, restarts=True))
+            self._seen_to.add(node_id)
