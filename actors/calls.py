@@ -148,7 +148,7 @@ class CallRunner:
         request = self._toolbox.understand(call)
         if request.tool.function is not None:
             return await request.tool.function(self.execution.workspace, request.arguments)
-        left_s = max(1.0, min(TOOL_S, self._turn.deadline_at - self._now))
+        left_s = max(1.0, min(TOOL_S, self._turn.deadline_at - self._surroundings.now()))
         return await self._surroundings.sandbox.run(
             request.tool, request.arguments, op_id=self.execution.workspace.op, timeout_s=left_s)
 

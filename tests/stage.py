@@ -54,9 +54,12 @@ class Tools:
     def __init__(self) -> None:
         self.functions: dict[str, Callable[..., str]] = {}
         self.ran: list[tuple[str, str]] = []
+        #: seconds that each run was given
+        self.given_s: list[float] = []
 
     async def run(self, tool: Tool, arguments: Mapping[str, Any], *, op_id: str, timeout_s: float) -> str:
         self.ran.append((tool.name, op_id))
+        self.given_s.append(timeout_s)
         if tool.name not in self.functions:
             raise ToolError(f"There is no sandbox to run {tool.name} in, so it was not run.")
         return self.functions[tool.name](**arguments)

@@ -19,6 +19,8 @@ ONCE_FAILED: dict[str, str] = {
     "922": "a table one of whose data files was gone could not be searched, though its rows lay elsewhere",
     "982": "a reply that was settled by a step whose answer got lost was settled again",
     "75": "a run whose agent waited for a place behind a hung tool ended 70 s after its deadline",
+    "2400": "an agent that was asked to leave let the deadlines of what waited in its inbox pass",
+    "11027": "a tool was given the time that had been left when the step began, not when the tool did",
     "9": "a run that waited behind another one was ended when that one was over, not at its own deadline",
 }
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from repertory.actors.directory import PULL_S
+from repertory.actors.handles import TRY_S
 from repertory.memory.journal import Row, Store, pack_data
 from repertory.messages import TERMINAL, Message, unpack
 
@@ -17,8 +19,9 @@ from .auditor import Auditor, Refusal, unpaired
 from .ledger import Edited, Ledger
 from .script import find
 
-#: seconds (virtual) by which a run may end after its deadline, or after everything healed
-GRACE_S = 20.0
+#: seconds (virtual) by which a run may end after its deadline, or after everything healed: a call whose answer was lost
+#: is made again after a while, and then the directory looks around once more
+GRACE_S = TRY_S + 2 * PULL_S
 #: what an agent gives a run that names no deadline; the simulated agents' spec says so
 DEFAULT_DEADLINE_S = 90.0
 

@@ -380,6 +380,20 @@ async def test_a_custom_tool_runs_in_the_sandbox_behind_its_response_row():
     assert stage.tools.ran[0][0] == "add"
 
 
+async def test_p5_a_tool_gets_what_is_left_of_the_deadline_when_it_begins():
+    stage = Stage([calls(("dig", {}), ("dig", {})), "done"])
+
+    def dig():
+        stage.clock.time += 6.0
+        return "deep"
+
+    stage.tools.functions["dig"] = dig
+    tool = ToolSource(name="dig", description="Digs.", source="def dig(): ...", parameters={"type": "object"})
+    agent = await stage.live(await stage.create("a", agent_type="react", custom_tools=(tool,), deadline_s=10.0))
+    assert (await stage.ask(agent, "dig twice")).stop_reason == "deadline"
+    assert stage.tools.given_s == [10.0, 4.0]
+
+
 async def test_p8_a_missing_sandbox_is_an_error_and_not_a_fall_back():
     stage = Stage([calls(("add", {})), "I could not"])
     tool = ToolSource(name="add", description="Adds.", source="def add(): ...", parameters={"type": "object"})
