@@ -26,11 +26,11 @@ ONCE_FAILED: dict[str, str] = {
 
 #: mutation -> the first seed that finds it
 FOUND_BY: dict[str, int] = {
-    "no fencing": 24,
-    "acknowledge before sync": 1,
-    "op_id ignored": 3,
+    "no fencing": 38,
+    "acknowledge before sync": 4,
+    "op_id ignored": 1,
     "a wake-up dropped": 0,
-    "an edge lost in the wait graph": 27,
+    "an edge lost in the wait graph": 1,
     "a slot held while waiting": 1,
     "outgoing messages in a second commit": 114,
     "an interrupted turn is not driven to its step row": 1,
