@@ -41,6 +41,7 @@ async def duel(run: Run) -> list[report.Line]:
         await subject.people(AGENTS)
         seen = Duel(run.model, run.folder, amount)
         for number in range(run.rounds):
+            options.progress("message for message", number, run.rounds)
             await seen.round(number, subject, rival)
     return verdicts.duel_lines(seen.seen, amount.long)
 
@@ -50,6 +51,7 @@ async def errands(run: Run) -> list[report.Line]:
     async with core.running(run.model, run.folder / "errands", live_cap=120) as subject:
         seen = Errands(subject, run.model)
         for number in range(run.rounds):
+            options.progress("everything else", number, run.rounds)
             await seen.round(number, run.scale)
             await seen.memory(5)
     return verdicts.errand_lines(seen.seen)
@@ -62,7 +64,8 @@ async def growth(run: Run) -> list[report.Line]:
                 core.running(run.model, run.folder / "large") as large):
         seen = Growth(small, large, run.model)
         await seen.fill(few, many)
-        for _ in range(run.rounds):
+        for number in range(run.rounds):
+            options.progress("small and large", number, run.rounds)
             await seen.round(5 if run.quick else 30)
     return verdicts.growth_lines(seen.seen, few, many)
 

@@ -22,6 +22,7 @@ async def measure(model: mock_model.MockModel, folder: Path, rounds: int, count:
     """All figures, a list with one value a round each."""
     seen: Seen = defaultdict(list)
     for number in range(rounds):
+        options.progress("the floor", number, rounds)
         for shared in (False, True):
             floor = Floor.start(model, folder / f"{number}-{shared}", shared=shared)
             address = await floor.serve()

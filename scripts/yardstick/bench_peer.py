@@ -22,6 +22,7 @@ async def measure(model: mock_model.MockModel, python: Path, folder: Path, round
     seen: Seen = defaultdict(list)
     long, each = (40, 2) if quick else (LONG, 10)
     for number in range(rounds):
+        options.progress("the floor and LangGraph", number, rounds)
         place = folder / str(number)
         place.mkdir()
         model.set(latency_ms=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rich.console import Console
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -16,3 +18,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=0, metavar="N", help="how often everything is measured, in turns")
     made.add_argument("--out", type=Path, default=ROOT / "bench-results", help="folder for JSON, PNG and SVG")
     return made
+
+
+def progress(what: str, number: int, rounds: int) -> None:
+    """Say on stderr which round of `rounds` begins, counted from 0."""
+    Console(stderr=True).print(f"{what}: round {number + 1} of {rounds}", style="dim")
