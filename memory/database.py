@@ -5,7 +5,7 @@
     database.json        id and format version; written last when the database is made
     lock                 who has it open
     journal.tail.000001  the newest commits, see `memory.tail`
-    journal_000001.lance the journal, see `memory.segments`; projections lie beside it
+    journal_000001.lance the journal, see `memory.chain`; projections lie beside it
     checkpoint           a cache, see `memory.checkpoint`
     damage.json          what was ever found damaged; missing as long as nothing was
 """

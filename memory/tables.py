@@ -1,7 +1,8 @@
 """The Lance tables that the journal needs, behind a Protocol so that a simulation can crash and damage them.
 
 A table keeps records in the order in which they were appended; each append makes a new version. Nothing is decided
-here: what is moved when, what is verified, compacted, cleaned or set aside is in `memory.segments`.
+here: what is moved when, what is verified, compacted or cleaned is in `memory.chain`, what is set aside in
+`memory.salvage`.
 """
 
 from __future__ import annotations
